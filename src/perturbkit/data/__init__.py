@@ -1,0 +1,1 @@
+"""Reading, checking, reducing, splitting and simulating screens."""

@@ -1,0 +1,1 @@
+"""Gene names and gene features."""

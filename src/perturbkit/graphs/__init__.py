@@ -1,0 +1,1 @@
+"""Networks of genes: one file per source, every one read into a Graph."""

@@ -1,0 +1,1 @@
+"""Network inference and its evaluation."""

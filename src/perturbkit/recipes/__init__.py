@@ -1,0 +1,1 @@
+"""Whole studies: the verbs behind the Python API and the command line."""
