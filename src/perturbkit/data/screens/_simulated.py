@@ -1,0 +1,35 @@
+"""The embedded default: a screen of a simulated gene network."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from perturbkit.core.screen import Screen
+from perturbkit.data.screens.card import ScreenCard
+
+
+def read(path: Path | None, options: Mapping[str, Any], rng: np.random.Generator) -> Screen:
+    """Simulate a screen; the options are those of the simulator.
+
+    Raises:
+        ConfigError: an option is unknown or out of range.
+    """
+    from perturbkit.data.simulate import SimulationConfig, simulate
+
+    del path
+    return simulate(SimulationConfig.parse(dict(options), "simulated"), rng).screen
+
+
+card = ScreenCard(
+    name="simulated",
+    summary="cells of a simulated gene network whose truth is known; needs no file",
+    source="perturbkit's simulator: Hill kinetics on a directed network, negative-binomial counts",
+    read=read,
+    organism="none",
+    licence="Apache-2.0",
+    url="https://github.com/perturbkit/perturbkit",
+    unit="counts",
+    holds="cells in counts; genes, perturbations, contexts and cells as the options say",
+)

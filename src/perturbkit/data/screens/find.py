@@ -1,0 +1,141 @@
+"""From a name or a path to a Screen: what `--screen` means."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from perturbkit.core.catalog import Catalog
+from perturbkit.core.condition import CONTROL, Kind
+from perturbkit.core.config import Config
+from perturbkit.core.errors import FileError, SchemaError, UnitError, UnknownNameError, unknown_name
+from perturbkit.core.files import existing
+from perturbkit.core.rng import named_rng
+from perturbkit.core.screen import Screen
+from perturbkit.core.units import UNITS
+from perturbkit.data.read.h5ad import STAMP, read_adata, stated_unit
+from perturbkit.data.screens.card import ScreenCard
+
+DATA_VARIABLE = "PERTURBKIT_DATA"
+
+
+class GenericOptions(Config):
+    """How to read an h5ad file that no card knows; each names a column of `obs` or a label."""
+
+    perturbation: str = "perturbation"
+    """column with the notation of each row's perturbation"""
+    context: str | None = None
+    """column with the context; by default `context` where there is one, else one context"""
+    batch: str | None = None
+    """column with the batch"""
+    dose_um: str | None = None
+    """column with the dose in micromolar"""
+    time_h: str | None = None
+    """column with the time in hours"""
+    control: str | None = None
+    """the label of the controls, if it is not `control`"""
+    kind: Kind | None = None
+    """how the cells were perturbed, the same for all"""
+    level: Literal["cells", "profiles"] | None = None
+    """what the rows are; by default what the file states, else cells"""
+
+
+def open_from(
+    cards: Catalog[ScreenCard],
+    name_or_path: str | Path,
+    unit: str | None,
+    seed: int,
+    options: Mapping[str, Any],
+) -> Screen:
+    """Open a screen of a catalogue by name, or a file; see `screens.open_screen`."""
+    if unit is not None and unit not in UNITS:
+        raise UnitError(str(unknown_name("unit", unit, UNITS)))
+    name = str(name_or_path)
+    if name in cards:
+        return _read_card(cards[name], None, unit, seed, options)
+    path = Path(name_or_path)
+    looks_like_path = bool(path.suffix) or len(path.parts) > 1 or isinstance(name_or_path, Path)
+    if not path.exists() and not looks_like_path:
+        message = f"{unknown_name('screen', name, cards)}; or give the path of an h5ad file"
+        raise UnknownNameError(message)
+    file = existing(path, "screen")
+    for card in cards.values():
+        if card.file and Path(card.file).name == file.name:
+            return _read_card(card, file, unit, seed, options)
+    return read_generic(file, unit, options)
+
+
+def _read_card(
+    card: ScreenCard, path: Path | None, unit: str | None, seed: int, options: Mapping[str, Any]
+) -> Screen:
+    if unit and unit != card.unit:
+        message = f"{card.name} is in {card.unit}, not in {unit}; drop the unit option"
+        raise UnitError(message)
+    if card.file and path is None:
+        path = data_folder(card) / card.file
+    return card.read(path, options, named_rng(seed, "screen", card.name))
+
+
+def data_folder(card: ScreenCard) -> Path:
+    """Return the folder of the real data sets that holds the card's file.
+
+    Raises:
+        FileError: it is in none of the places; says how to name one.
+    """
+    stated = os.environ.get(DATA_VARIABLE)
+    shared = Path("shared") / "data"
+    near = [Path.cwd().parent / shared, Path(__file__).parents[4].parent / shared]
+    places = [Path(stated)] if stated else near
+    for place in places:
+        if (place / card.file).is_file():
+            return place
+    message = (
+        f"{card.name} needs {card.file}, which is not below {places[0]}; set {DATA_VARIABLE} to "
+        f"the folder that holds it, or give the file's path (data: {card.url})"
+    )
+    raise FileError(message)
+
+
+def read_generic(file: Path, unit: str | None, options: Mapping[str, Any]) -> Screen:
+    """Read an h5ad file that no card knows.
+
+    Raises:
+        FileError: not a whole h5ad file.
+        SchemaError: columns missing, no control.
+        UnitError: no unit stated, or values that contradict it.
+        ConfigError: an unknown option.
+    """
+    chosen = GenericOptions.parse(dict(options), file.name)
+    adata = read_adata(file)
+    found = stated_unit(adata, unit, file.name)
+    stamp = adata.uns.get(STAMP)
+    level = chosen.level or (str(stamp["level"]) if isinstance(stamp, dict) else "cells")
+    columns = {n: c for n in ("context", "batch", "dose_um", "time_h") if (c := _of(chosen, n))}
+    if chosen.control is not None:
+        _rename_control(adata.obs, chosen.perturbation, chosen.control, file)
+    return Screen.of(
+        adata,
+        level=level,  # pyright: ignore[reportArgumentType]  (checked by Screen)
+        unit=found,  # pyright: ignore[reportArgumentType]  (checked by Screen)
+        perturbation=chosen.perturbation,
+        columns=columns,
+        constants={"kind": chosen.kind} if chosen.kind else None,
+    )
+
+
+def _of(options: GenericOptions, name: str) -> str | None:
+    return getattr(options, name)
+
+
+def _rename_control(obs: Any, column: str, control: str, file: Path) -> None:
+    if column not in obs.columns:
+        message = (
+            f"{file.name}: obs has no column {column!r}; it has "
+            f"{', '.join(map(str, obs.columns)) or 'none'}: name one of these"
+        )
+        raise SchemaError(message)
+    labels = obs[column].astype(str)
+    if not (labels == control).any():
+        message = str(unknown_name("control label", control, sorted(labels.unique())))
+        raise SchemaError(f"{file.name}: {message}")
+    obs[column] = labels.where(labels != control, CONTROL)
