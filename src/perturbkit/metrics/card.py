@@ -10,6 +10,11 @@ import numpy as np
 from perturbkit.core.catalog import Card
 from perturbkit.core.responses import Responses
 
+Ceiling = Literal["half", "correlation", "error", "squared_error", "determination"]
+"""How the split-half value becomes the ceiling. Two halves differ by four units of noise variance
+where two full replicates differ by two: errors shrink by the square root of 2, squared errors by 2,
+1 - R2 by 2; correlations step up by Spearman-Brown 2r / (1 + r); `half` stays, a lower bound."""
+
 
 @dataclass(frozen=True, eq=False)
 class Pair:
@@ -62,3 +67,18 @@ class MetricCard(Card):
     """the range of possible values"""
     unit: str = ""
     """unit of the value; empty for none, "readout" for the readouts' own"""
+    undefined: str = "it is not defined for these values"
+    """when a condition gets NaN, in words for the table's reason"""
+    ceiling: Ceiling = "half"
+    """how half against half is stepped up to what a replicate of full size would score"""
+    needs_train: bool = False
+    """whether it compares with the training responses"""
+
+    def replicate(self, score_c: np.ndarray) -> np.ndarray:
+        """Step the scores of half the cells against the other half up to a full-size replicate."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            if self.ceiling == "correlation":
+                return np.where(score_c > 0, 2 * score_c / (1 + score_c), score_c)
+            if self.ceiling == "determination":
+                return 1 - (1 - score_c) / 2
+            return score_c / {"half": 1.0, "error": np.sqrt(2), "squared_error": 2.0}[self.ceiling]
