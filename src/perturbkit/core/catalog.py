@@ -1,4 +1,4 @@
-"""Families of members: each member is one file that ends in its card, a family collects the cards."""
+"""Families: a member is one file that ends in its card; a catalogue collects the cards."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -31,7 +31,7 @@ _FOREIGN_CONTROLS = frozenset({"ctrl", CONTROL})
 
 @dataclass(frozen=True, order=True)
 class Condition:
-    """One perturbation in one context; `Condition.parse("A+B", context="K562")`.
+    r"""One perturbation in one context; `Condition.parse("A+B", context="K562")`.
 
     The notation is `control`, `A`, `A+B`, `A+B+C`, `drug@10uM`, `drug@10uM@24h`. Order does not
     matter. A `+` inside brackets belongs to the name, as in `(+)-JQ1`; elsewhere `\\+` writes one.

@@ -25,7 +25,8 @@ class Config(BaseModel):
 
         Args:
             values: the settings.
-            where: what to put before each path in an error, for example a file name.
+            where: what to put before each path in an error: a file name, or a path that ends
+                in a dot, such as `model.`.
 
         Raises:
             ConfigError: unknown keys, wrong types, values out of range; all in one message.
@@ -58,8 +59,9 @@ _EXPECTED = {
 def explain(error: ValidationError, config: type[BaseModel], where: str = "") -> str:
     """Say in one line per fault what was found at which path and what is needed."""
     lines = []
+    prefix = where if where.endswith(".") else ""
     for fault in error.errors():
-        path = ".".join(str(part) for part in fault["loc"]) or "settings"
+        path = prefix + ".".join(str(part) for part in fault["loc"]) or "settings"
         if fault["type"] == "extra_forbidden":
             lines.append(_unknown_key(config, fault["loc"], path))
         elif fault["type"] in _EXPECTED:
@@ -69,7 +71,7 @@ def explain(error: ValidationError, config: type[BaseModel], where: str = "") ->
         else:
             text = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
             lines.append(f"{path}: {text}, got {_short(fault['input'])}")
-    head = f"{where}: " if where else ""
+    head = f"{where}: " if where and not prefix else ""
     return head + "; ".join(lines)
 
 
@@ -141,6 +143,8 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
-        both = isinstance(below, dict) and isinstance(value, dict)
-        merged[key] = merge(below, value) if both else value
+        if isinstance(below, dict) and isinstance(value, dict):
+            merged[key] = merge(below, value)
+        else:
+            merged[key] = value
     return merged

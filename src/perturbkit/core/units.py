@@ -18,7 +18,7 @@ MAX_LOG = 20.0
 
 def stored_values(x_ng: np.ndarray | sparse.spmatrix | sparse.sparray) -> np.ndarray:
     """Return the values of a dense or the stored values of a sparse matrix, flat."""
-    return x_ng.data if sparse.issparse(x_ng) else np.asarray(x_ng).ravel()
+    return np.asarray(x_ng.data if sparse.issparse(x_ng) else x_ng).ravel()
 
 
 def check_unit(x_ng: np.ndarray | sparse.spmatrix, unit: str, *, allow_nan: bool) -> None:

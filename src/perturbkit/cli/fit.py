@@ -1,0 +1,36 @@
+"""`perturbkit fit`: a model, a screen, held-out conditions, a run folder."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def fit(
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe, a model (see `perturbkit list`) or a TOML file.")
+    ],
+    screen: Annotated[
+        str | None, typer.Option(help="A screen's name or a file; default: the recipe's.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")] = Path("runs/new"),
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a setting: --set model.hidden_dim=256 (repeatable)."),
+    ] = None,
+    *,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an old run.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """Fit a model to a screen, beside every baseline, on the same split."""
+    from perturbkit.cli.progress import bar
+    from perturbkit.recipes import verbs
+
+    with bar(quiet=quiet) as watch:
+        run = verbs.fit(
+            recipe, screen=screen, out=out, settings=set_ or (),
+            resume=resume, force=force, watch=watch,
+        )  # fmt: skip
+    typer.echo(f"fitted; the run is in {run.path}")
+    typer.echo(f"next: perturbkit score {run.path}")

@@ -1,0 +1,45 @@
+"""`perturbkit predict`: any conditions, from the saved run alone, each with its status."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    conditions: Annotated[
+        list[str] | None,
+        typer.Argument(help="Conditions: JAK2, STAT1+IRF1, drug@10uM; quote those with blanks."),
+    ] = None,
+    context: Annotated[
+        list[str] | None,
+        typer.Option(help="Contexts to predict in (repeatable); default: all of the run."),
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(help="CSV or Parquet of conditions: perturbation, context, dose_um, ..."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Where to write: .csv, .tsv or .parquet; else a summary."),
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="Readouts to name in the summary.")] = 5,
+) -> None:
+    """Predict what conditions would do; what the model cannot know is refused, never zero."""
+    from perturbkit.cli.tables import print_table
+    from perturbkit.recipes import verbs
+    from perturbkit.recipes.summaries import prediction_rows
+
+    predicted = verbs.predict(run, conditions or (), contexts=context, table=table, out=out)
+    controls = verbs.predicted_controls(run, predicted)
+    print_table("predictions", prediction_rows(predicted, controls, top))
+    if out is not None:
+        typer.echo(f"wrote {out}")
+    n_refused = int((predicted.conditions["status"] == "refused").sum())
+    if n_refused:
+        typer.echo(
+            f"{n_refused} of {len(predicted.keys)} conditions were refused: the model knows "
+            "neither the perturbation nor anything like it, or not the context",
+            err=True,
+        )

@@ -1,0 +1,78 @@
+"""The closed-form model under a network: the network learns only what this one misses."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from perturbkit.core.responses import Responses
+from perturbkit.core.vocabulary import Vocabulary
+from perturbkit.models.card import FittedModel, ModelCard, State
+from perturbkit.models.context_mean import card as context_mean
+from perturbkit.models.cross_context_ridge import card as cross_context_ridge
+from perturbkit.models.mean_delta import card as mean_delta
+
+_BASES: dict[str, ModelCard] = {
+    card.name: card for card in (context_mean, mean_delta, cross_context_ridge)
+}
+_N_FOLDS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """A fitted closed-form model, or none, which predicts zero everywhere."""
+
+    kind: str
+    readouts: Vocabulary
+    model: FittedModel | None
+
+    def predict(self, conditions: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """Return predictions [c, g] and a status for each condition."""
+        if self.model is None:
+            values = np.zeros((conditions.height, len(self.readouts)), np.float32)
+            return values, np.full(conditions.height, "seen", dtype="<U9")
+        predicted = self.model.predict(conditions)
+        status = predicted.conditions["status"].to_numpy().astype("<U9")
+        return predicted.mean_cg.copy(), status
+
+    def crossfitted_residual(self, train: Responses, rng: np.random.Generator) -> np.ndarray:
+        """Return measured minus predicted for conditions this base was fitted on, [c, g].
+
+        Each fifth of the perturbed conditions is predicted by a base fitted on the rest, so the
+        errors are those of conditions never seen. Controls keep the error of the whole fit.
+        """
+        residual = train.mean_cg - self.predict(train.conditions)[0]
+        if self.model is None:
+            return residual
+        order = rng.permutation(np.flatnonzero(~train.is_control))
+        for fold in np.array_split(order, min(_N_FOLDS, len(order))):
+            rest = np.setdiff1d(np.arange(train.conditions.height), fold)
+            if train.select(rest).is_control.all():
+                continue  # a single perturbed condition: nothing to fit on without it
+            other = fit_base(self.kind, train.select(rest), rng)
+            predicted, status = other.predict(train.conditions[fold])
+            answered = status != "refused"
+            residual[fold[answered]] = (train.mean_cg[fold] - predicted)[answered]
+        return residual
+
+    def state(self) -> State:
+        """Return the state of the closed-form model."""
+        return ({}, {}) if self.model is None else self.model.state()
+
+
+def fit_base(kind: str, train: Responses, rng: np.random.Generator) -> Base:
+    """Fit the closed-form model named `kind`, by its default settings, or none."""
+    if kind == "none":
+        return Base(kind, train.readouts, None)
+    card = _BASES[kind]
+    return Base(kind, train.readouts, card.model.fit(card.config(), train, None, rng))
+
+
+def restore_base(kind: str, state: State, readouts: Vocabulary) -> Base:
+    """Rebuild a base from its state."""
+    if kind == "none":
+        return Base(kind, readouts, None)
+    card = _BASES[kind]
+    model: Any = card.model
+    return Base(kind, readouts, model.restore(card.config(), state))

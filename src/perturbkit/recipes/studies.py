@@ -1,0 +1,100 @@
+"""Named studies: plain settings that `perturbkit fit NAME` starts from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from perturbkit.core.catalog import Card, Catalog
+from perturbkit.core.config import merge, read_toml, set_value
+from perturbkit.core.errors import UnknownNameError, unknown_name
+from perturbkit.models import MODELS
+from perturbkit.recipes.experiment import Experiment
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeCard(Card):
+    """A study with a name."""
+
+    settings: Callable[[], dict[str, Any]]
+    """returns what differs from the defaults of Experiment"""
+
+
+def _lpm_published(learning_rate: float, decay: float, shape: tuple[int, int, float]) -> Any:
+    width, hidden, dropout = shape
+    return {
+        "n_members": 5,
+        "features": "none",
+        "model": {
+            "kind": "lpm", "embedding_dim": width, "hidden_dim": hidden, "n_layers": 2,
+            "dropout": dropout, "aggregation": "mean", "base": "none", "embedding_scale": 1.0,
+        },
+        "train": {
+            "n_epochs": 50, "learning_rate": learning_rate, "schedule": "exponential",
+            "decay": decay, "weight_decay": 0.01, "gradient_clip": 1e9, "patience": 0,
+        },
+    }  # fmt: skip
+
+
+lpm_replogle_k562 = RecipeCard(
+    name="lpm_replogle_k562",
+    summary="the LPM as published for Replogle K562: five seeds, 50 epochs",
+    source="perturb-gym, replogle_k562_paper_lpm",
+    settings=lambda: _lpm_published(0.002, 0.99, (32, 512, 0.0)),
+)
+lpm_replogle_rpe1 = RecipeCard(
+    name="lpm_replogle_rpe1",
+    summary="the LPM as published for Replogle RPE1: five seeds, 50 epochs",
+    source="perturb-gym, replogle_rpe1_paper_lpm",
+    settings=lambda: _lpm_published(0.005, 0.99, (32, 512, 0.0)),
+)
+lpm_lincs = RecipeCard(
+    name="lpm_lincs",
+    summary="the LPM as published for LINCS L1000: five seeds, 50 epochs",
+    source="perturb-gym, lincs_paper_lpm",
+    settings=lambda: _lpm_published(0.002, 0.97, (128, 256, 0.1)),
+)
+
+RECIPES = Catalog(RecipeCard, globals(), "recipe")
+
+
+def resolve(
+    recipe: str | Path | dict[str, Any] | Experiment,
+    screen: str | Path | None,
+    settings: tuple[str, ...] | list[str],
+) -> Experiment:
+    """Return the whole, checked experiment of a recipe, a model, a TOML file or plain settings.
+
+    Args:
+        recipe: what to start from.
+        screen: a screen's name or path, laid over the recipe's.
+        settings: `path.to.key=value` assignments, laid over both.
+
+    Raises:
+        ConfigError: unknown or wrong settings.
+        UnknownNameError: neither recipe nor model nor file.
+        FileError: the TOML file is missing.
+    """
+    values = _plain(recipe)
+    if screen is not None:
+        values = merge(values, {"screen": {"source": str(screen)}})
+    for assignment in settings:
+        set_value(values, assignment)
+    return Experiment.parse(values).checked()
+
+
+def _plain(recipe: str | Path | dict[str, Any] | Experiment) -> dict[str, Any]:
+    if isinstance(recipe, Experiment):
+        return recipe.plain()
+    if isinstance(recipe, dict):
+        return dict(recipe)
+    name = str(recipe)
+    if name in RECIPES:
+        return RECIPES[name].settings()
+    if name in MODELS:
+        return {"model": {"kind": name}}
+    if isinstance(recipe, Path) or name.endswith(".toml"):
+        return read_toml(recipe)
+    error = unknown_name("recipe or model", name, [*RECIPES, *MODELS])
+    message = f"{error}; or name a .toml file"
+    raise UnknownNameError(message)

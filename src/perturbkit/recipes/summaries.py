@@ -1,0 +1,107 @@
+"""What the command line prints of scores and predictions, as rows of plain values."""
+
+import math
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from perturbkit.core.condition import condition_table, conditions_of
+from perturbkit.core.responses import Responses
+from perturbkit.metrics import METRICS
+from perturbkit.metrics.score import CEILING, Scores
+from perturbkit.models import MODELS
+
+
+def score_rows(scores: Scores) -> list[dict[str, Any]]:
+    """Return a row for each model: every metric with its interval, conditions scored, a note."""
+    table = scores.table
+    rows = []
+    for model in scores.models:
+        mine = table.filter(pl.col("model") == model)
+        cells = {
+            f"{r['metric']} ({'up' if r['better'] == 'higher' else 'down'})": _interval(r)
+            for r in mine.iter_rows(named=True)
+        }
+        notes = {r["reason"] for r in mine.iter_rows(named=True) if r["reason"]}
+        rows.append({"model": model, **cells, "n": max(mine["n"]), "note": "; ".join(notes)})
+    return rows
+
+
+def _interval(row: dict[str, Any]) -> str:
+    if math.isnan(row["value"]):
+        return "-"
+    return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+
+
+def best_baseline(scores: Scores, model: str, metric: str) -> str | None:
+    """Return the baseline with the best value of a metric, or None where none has one."""
+    table = scores.table.filter(
+        (pl.col("metric") == metric)
+        & pl.col("value").is_not_nan()
+        & ~pl.col("model").is_in([model, CEILING])
+    )
+    names = [m for m in table["model"] if m in MODELS and MODELS[m].baseline]
+    table = table.filter(pl.col("model").is_in(names))
+    if not table.height:
+        return None
+    return table.sort("value", descending=METRICS[metric].better == "higher")["model"][0]
+
+
+def verdict(scores: Scores, model: str) -> str:
+    """Say in one sentence whether the model beats the best baseline on the first metric."""
+    metric = scores.cards[0].name
+    mine = scores.table.filter((pl.col("model") == model) & (pl.col("metric") == metric))
+    if not mine.height or math.isnan(mine["value"][0]):
+        return f"{model} has no {metric}: {mine['reason'][0] if mine.height else 'not scored'}"
+    best = best_baseline(scores, model, metric)
+    if best is None:
+        return f"{model}: {metric} {_interval(mine.row(0, named=True))}; no baseline to compare with"
+    paired = scores.compare(model, best).filter(pl.col("metric") == metric).row(0, named=True)
+    sign = 1 if paired["better"] == "higher" else -1
+    low, high = sorted((sign * paired["low"], sign * paired["high"]))
+    word = "beats" if low > 0 else "loses to" if high < 0 else "does not differ clearly from"
+    return (
+        f"{model} {word} the best baseline, {best}, on {metric}: difference "
+        f"{paired['difference']:+.3f} [{paired['low']:+.3f}, {paired['high']:+.3f}] over "
+        f"{paired['n']} held-out conditions (95 % paired bootstrap)"
+    )
+
+
+def gaps(scores: Scores) -> list[str]:
+    """Return what could not be scored, in words, for the models that should have answered."""
+    table = scores.table.filter(pl.col("value").is_nan())
+    return [f"{r['model']}, {r['metric']}: {r['reason']}" for r in table.iter_rows(named=True)]
+
+
+def prediction_rows(predicted: Responses, controls_cg: np.ndarray, top: int) -> list[dict[str, Any]]:
+    """Return a row for each condition: status and the readouts that change most.
+
+    Args:
+        predicted: the predictions.
+        controls_cg: predicted control of each condition's context, [c, g].
+        top: how many readouts to name.
+    """
+    names = np.array(predicted.readouts.names, dtype=object)
+    rows = []
+    for i, row in enumerate(predicted.conditions.iter_rows(named=True)):
+        condition = conditions_of(predicted.conditions[i])[0]
+        delta = predicted.mean_cg[i] - controls_cg[i]
+        known = np.flatnonzero(~np.isnan(delta))
+        order = known[np.argsort(-np.abs(delta[known]))[:top]]
+        rows.append(
+            {
+                "condition": condition.notation,
+                "context": row["context"],
+                "status": row["status"],
+                f"largest changes ({predicted.unit})": ", ".join(
+                    f"{names[g]} {delta[g]:+.2f}" for g in order
+                ),
+            }
+        )
+    return rows
+
+
+def controls_for(predicted: Responses) -> pl.DataFrame:
+    """Return the table of each condition's control, row by row."""
+    return condition_table(c.control() for c in conditions_of(predicted.conditions))

@@ -1,0 +1,344 @@
+"""The verbs: load, fit, predict, score, report. The Python API and the command line call these."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from perturbkit.core.condition import (
+    Condition,
+    condition_keys,
+    condition_table,
+    conditions_of,
+)
+from perturbkit.core.errors import FileError, SchemaError
+from perturbkit.core.files import atomic_path, existing, write_json
+from perturbkit.core.responses import Responses
+from perturbkit.core.rng import named_rng
+from perturbkit.core.run import Run
+from perturbkit.core.screen import Screen
+from perturbkit.core.units import RELATIVE_UNITS
+from perturbkit.data.profiles import responses_of
+from perturbkit.data.screens import open_screen
+from perturbkit.data.splits import Split, make_split
+from perturbkit.metrics.score import Scores
+from perturbkit.metrics.score import score as score_responses
+from perturbkit.models import MODELS
+from perturbkit.models.card import FittedModel
+from perturbkit.models.loadings import features_from
+from perturbkit.recipes.experiment import Experiment
+from perturbkit.recipes.studies import resolve
+from perturbkit.recipes.summaries import controls_for
+from perturbkit.report.html import write_report
+from perturbkit.train.profiles import FitData, MemberPlan, fit_members
+from perturbkit.train.store import load_members, save_members
+
+Watch = Callable[[str, int, int], None]
+"""called with (what, done, total)"""
+
+USUAL_METRICS = (
+    "pearson_delta", "pearson_centroid", "rmse", "discrimination_cosine", "top_50_overlap",
+)  # fmt: skip
+"""What is scored when nothing is asked for; the first decides the verdict."""
+
+
+def load(
+    screen: str | Path, *, unit: str | None = None, seed: int = 0, **options: Any
+) -> Screen:
+    """Open a screen by name or from a file; see `data.screens.open_screen`."""
+    return open_screen(screen, unit=unit, seed=seed, **options)
+
+
+def fit(
+    recipe: str | Path | dict[str, Any] | Experiment,
+    *,
+    screen: str | Path | None = None,
+    out: str | Path,
+    settings: Iterable[str] = (),
+    resume: bool = False,
+    force: bool = False,
+    watch: Watch | None = None,
+) -> Run:
+    """Fit a model and every baseline on the same split; judge nothing yet.
+
+    Args:
+        recipe: a recipe's or a model's name, a TOML file, plain settings, or an Experiment.
+        screen: a screen's name or file; by default the recipe's.
+        out: the run's folder.
+        settings: `path.to.key=value` assignments over the recipe.
+        resume: go on where a run with equal settings stopped.
+        force: replace an old run.
+        watch: told of the progress.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        PerturbkitError: unknown names, wrong settings, unreadable files, a folder in use; nothing
+            is left behind unless training had begun.
+    """
+    experiment = resolve(recipe, screen, tuple(settings))
+    seed = experiment.seed
+    source = experiment.screen
+    opened = open_screen(source.source, unit=source.unit, seed=seed, **source.options)
+    truth = responses_of(opened, named_rng(seed, "halves"))
+    experiment = _with_split_kind(experiment, truth)
+    split = make_split(truth.conditions, experiment.split, named_rng(seed, "split"))
+    run = Run.create(out, experiment.plain(), resume=resume, force=force)
+    with run.lock():
+        if run.is_finished:
+            return run
+        write_json(run.path / "data.json", opened.describe())
+        truth.save(run.path / "truth.parquet")
+        split.save(run.path / "split.parquet")
+        _fit_all(run, experiment, truth, split, watch)
+    return run
+
+
+def _with_split_kind(experiment: Experiment, truth: Responses) -> Experiment:
+    """Replace the split `auto` by the kind that suits the screen, so that it is on record."""
+    if experiment.split.kind != "auto":
+        return experiment
+    perturbed = truth.conditions.filter(pl.Series(~truth.is_control))
+    n_contexts = perturbed.group_by("perturbation").agg(pl.col("context").n_unique())
+    several = bool((n_contexts["context"] > 1).any())
+    kind = "unseen_pair" if several else "unseen_perturbation"
+    return experiment.replace(split=experiment.split.plain() | {"kind": kind})
+
+
+def _fit_all(
+    run: Run, experiment: Experiment, truth: Responses, split: Split, watch: Watch | None
+) -> None:
+    train = truth.select(split.rows(truth, "train"))
+    val_rows = split.rows(truth, "val")
+    test = truth.select(split.rows(truth, "test"))
+    features = None
+    if experiment.features == "auto":
+        features = features_from(train)
+    val = truth.select(val_rows) if len(val_rows) else None
+    data = FitData(train, val, features)
+    _fit_baselines(run, experiment, data, test, watch)
+    plans = [
+        MemberPlan(experiment.card, experiment.model_config_, experiment.train, experiment.seed, m)
+        for m in range(experiment.n_members)
+    ]
+
+    def told(member: int, step: int, n_steps: int) -> None:
+        if watch is not None:
+            watch(f"{experiment.card.name}, member {member + 1} of {len(plans)}", step, n_steps)
+
+    members = fit_members(plans, data, run, told)
+    predicted = Responses.stack([m.predict(test.conditions) for m in members])
+    predicted.save(run.path / "responses.parquet")
+    save_members(run, experiment.card, experiment.model_config_, members)
+
+
+def _fit_baselines(
+    run: Run, experiment: Experiment, data: FitData, test: Responses, watch: Watch | None
+) -> None:
+    names = experiment.score.baselines or [c.name for c in MODELS.values() if c.baseline]
+    fitted_on = data.train
+    for i, name in enumerate(names):
+        card = MODELS[name]
+        rng = named_rng(experiment.seed, "baseline", name)
+        model = card.model.fit(card.config(), fitted_on, data.features, rng)
+        model.predict(test.conditions).save(run.path / "baselines" / f"{name}.parquet")
+        if watch is not None:
+            watch("baselines", i + 1, len(names))
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A run's model, ready to predict."""
+
+    run: Run
+    members: list[FittedModel]
+
+    @classmethod
+    def open(cls, run: str | Path | Run) -> "Fitted":
+        """Read the model of a finished run."""
+        opened = run if isinstance(run, Run) else Run.open(run)
+        opened.require_finished()
+        kind = str(opened.config["model"]["kind"])
+        return cls(opened, load_members(opened, MODELS[kind]))
+
+    def predict(self, conditions: pl.DataFrame) -> Responses:
+        """Predict conditions with every member."""
+        return Responses.stack([m.predict(conditions) for m in self.members])
+
+
+def predict(
+    run: str | Path | Run,
+    conditions: Sequence[str] | pl.DataFrame = (),
+    *,
+    contexts: Sequence[str] | None = None,
+    table: Path | None = None,
+    out: Path | None = None,
+) -> Responses:
+    """Predict any conditions from a saved run alone.
+
+    Args:
+        run: the run or its folder.
+        conditions: notations, or a table with the columns of CONDITION_SCHEMA.
+        contexts: where to predict the notations; by default in every context of the run.
+        table: a CSV or Parquet file of further conditions.
+        out: where to write the predictions: .csv and .tsv hold the mean, .parquet all members.
+
+    Returns:
+        Responses with a status for each condition; refused ones are NaN.
+
+    Raises:
+        SchemaError: nothing to predict, or a notation that cannot be read.
+        FileError: no finished run, an unreadable table, or an unknown suffix of `out`.
+    """
+    if out is not None and Path(out).suffix not in (".csv", ".tsv", ".parquet"):
+        message = f"cannot write {out}: predictions are written as .csv, .tsv or .parquet"
+        raise FileError(message)
+    fitted = Fitted.open(run)
+    asked = _asked(fitted.run, conditions, contexts, table)
+    predicted = fitted.predict(asked)
+    if out is not None:
+        write_responses(predicted, Path(out))
+    return predicted
+
+
+def predicted_controls(run: str | Path | Run, predicted: Responses) -> np.ndarray:
+    """Return what the run says of each condition's control, [c, g]; zero in relative units."""
+    if predicted.unit in RELATIVE_UNITS:
+        return np.zeros_like(predicted.mean_cg)
+    table = controls_for(predicted)
+    distinct = table.unique(maintain_order=True)
+    controls = Fitted.open(run).predict(distinct)
+    where = controls.find(condition_keys(table))
+    return controls.mean_cg[where]
+
+
+def _asked(
+    run: Run,
+    conditions: Sequence[str] | pl.DataFrame,
+    contexts: Sequence[str] | None,
+    table: Path | None,
+) -> pl.DataFrame:
+    parts = []
+    if isinstance(conditions, pl.DataFrame):
+        parts.append(condition_table(conditions_of(conditions)))
+    else:
+        places = contexts or _contexts(run)
+        parsed = [Condition.parse(n, context=x) for x in places for n in conditions]
+        parts.append(condition_table(parsed))
+    if table is not None:
+        parts.append(condition_table(conditions_of(read_table(table))))
+    asked = pl.concat(parts).unique(maintain_order=True)
+    if not asked.height:
+        message = "no condition to predict; name some, as JAK2 or A+B or drug@10uM, or a --table"
+        raise SchemaError(message)
+    return asked
+
+
+def _contexts(run: Run) -> list[str]:
+    from perturbkit.core.files import read_json
+
+    return list(read_json(run.path / "data.json")["contexts"])
+
+
+def read_table(path: Path) -> pl.DataFrame:
+    """Read a CSV, TSV or Parquet table.
+
+    Raises:
+        FileError: missing, another suffix, or not such a table.
+    """
+    file = existing(path, "table")
+    try:
+        if file.suffix == ".parquet":
+            return pl.read_parquet(file)
+        if file.suffix in (".csv", ".tsv"):
+            return pl.read_csv(file, separator="\t" if file.suffix == ".tsv" else ",")
+    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
+        message = f"{file} is not a readable table ({error}); save it again"
+        raise FileError(message) from error
+    message = f"{file} is not a .csv, .tsv or .parquet table; save it as one of these"
+    raise FileError(message)
+
+
+def write_responses(responses: Responses, path: Path) -> None:
+    """Write predictions by the suffix of `path`, atomically."""
+    if path.suffix == ".parquet":
+        responses.save(path)
+        return
+    with atomic_path(path) as temporary:
+        responses.wide().write_csv(temporary, separator="\t" if path.suffix == ".tsv" else ",")
+
+
+def score(
+    run: str | Path | Run, *, metrics: Sequence[str] | None = None, out: Path | None = None
+) -> Scores:
+    """Score a run on its held-out conditions, beside every baseline and the ceiling.
+
+    Writes scores.parquet and conditions.parquet to the run.
+
+    Args:
+        run: the run or its folder.
+        metrics: names of metrics; by default the run's, else the usual ones.
+        out: also write the table here, as .csv or .parquet.
+
+    Raises:
+        FileError: no finished run.
+        UnknownNameError: no such metric.
+    """
+    opened = run if isinstance(run, Run) else Run.open(run)
+    opened.require_finished()
+    experiment = Experiment.parse(opened.config)
+    truth = Responses.load(opened.path / "truth.parquet")
+    split = Split.load(opened.path / "split.parquet")
+    kept = split.rows(truth, "test").tolist() + truth.is_control.nonzero()[0].tolist()
+    scores = score_responses(
+        truth.select(sorted(set(kept))),
+        _predictions(opened),
+        train=truth.select(split.rows(truth, "train")),
+        metrics=list(metrics or experiment.score.metrics or USUAL_METRICS),
+        rng=named_rng(experiment.seed, "bootstrap"),
+        n_bootstrap=experiment.score.n_bootstrap,
+    )
+    with atomic_path(opened.path / "scores.parquet") as temporary:
+        scores.table.write_parquet(temporary)
+    with atomic_path(opened.path / "conditions.parquet") as temporary:
+        scores.conditions.write_parquet(temporary)
+    if out is not None:
+        _write_table(scores.table, Path(out))
+    return scores
+
+
+def _write_table(table: pl.DataFrame, path: Path) -> None:
+    if path.suffix not in (".csv", ".parquet"):
+        message = f"cannot write {path}: the table is written as .csv or .parquet"
+        raise FileError(message)
+    write = partial(pl.DataFrame.write_parquet if path.suffix == ".parquet" else
+                    pl.DataFrame.write_csv, table)  # fmt: skip
+    with atomic_path(path) as temporary:
+        write(temporary)
+
+
+def _predictions(run: Run) -> dict[str, Responses]:
+    """Return the model's predictions first, then the baselines'."""
+    model = str(run.config["model"]["kind"])
+    predictions = {model: Responses.load(run.path / "responses.parquet")}
+    for path in sorted((run.path / "baselines").glob("*.parquet")):
+        if path.stem != model:
+            predictions[path.stem] = Responses.load(path)
+    return predictions
+
+
+def report(run: str | Path | Run, *, out: Path | None = None) -> Path:
+    """Write a run's report, scoring the run first where it has not been.
+
+    Returns:
+        The path of the HTML file.
+    """
+    opened = run if isinstance(run, Run) else Run.open(run)
+    if not (opened.path / "scores.parquet").exists():
+        score(opened)
+    return write_report(opened, out)

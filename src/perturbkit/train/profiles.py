@@ -1,0 +1,142 @@
+"""Fit a model of profiles: batches in blocks, members of an ensemble, validation."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from perturbkit.core.errors import PerturbkitError
+from perturbkit.core.features import Features
+from perturbkit.core.responses import Responses
+from perturbkit.core.rng import named_rng
+from perturbkit.core.run import Run
+from perturbkit.data.sampler import BlockSampler
+from perturbkit.models.block import Block
+from perturbkit.models.card import ModelCard
+from perturbkit.train.config import TrainConfig
+from perturbkit.train.loop import Event, Hooks, train
+
+Watch = Callable[[int, int, int], None]
+"""called with (member, step, n_steps)"""
+
+
+@dataclass(frozen=True, eq=False)
+class FitData:
+    """What models are fitted on."""
+
+    train: Responses
+    """training conditions, controls included"""
+    val: Responses | None
+    """validation conditions, for early stopping; None where there are none"""
+    features: Features | None
+    """features of genes or compounds, where there are any"""
+
+
+class BlockSource:
+    """Blocks of encoded conditions by readouts, kept on the device."""
+
+    def __init__(
+        self, rows: dict[str, torch.Tensor], values_cg: np.ndarray, config: TrainConfig, seed: int
+    ) -> None:
+        # conditions without a single target value would only cost time
+        kept = ~np.isnan(values_cg).all(1)
+        self.rows = {k: v[torch.from_numpy(kept)] for k, v in rows.items()}
+        self.values = torch.from_numpy(values_cg[kept])
+        n_rows, n_columns = self.values.shape
+        self.sampler = BlockSampler(
+            n_rows, n_columns, config.block_rows, config.block_readouts, seed
+        )
+        self.n_batches = self.sampler.n_blocks
+
+    def epoch(self, epoch: int, start: int, device: torch.device) -> Iterator[Block]:
+        """Yield the blocks of an epoch from block `start` on."""
+        self.rows = {k: v.to(device) for k, v in self.rows.items()}
+        self.values = self.values.to(device)
+        for rows, columns in self.sampler.epoch(epoch, start):
+            r = torch.from_numpy(rows).to(device)
+            q = torch.from_numpy(columns).to(device)
+            yield Block({k: v[r] for k, v in self.rows.items()}, q, self.values[r][:, q])
+
+
+@dataclass(frozen=True)
+class MemberPlan:
+    """How one member of an ensemble is fitted."""
+
+    card: ModelCard
+    config: Any
+    train: TrainConfig
+    seed: int
+    member: int
+
+
+def fit_member(plan: MemberPlan, data: FitData, run: Run | None, watch: Watch | None) -> Any:
+    """Fit one member, going on from its checkpoint where there is one.
+
+    Args:
+        plan: model, settings, seed.
+        data: what to fit on.
+        run: where checkpoints and records go; None writes nothing.
+        watch: told of the progress.
+
+    Returns:
+        The fitted model.
+    """
+    rng = partial(named_rng, plan.seed, "member", plan.member)
+    if not plan.card.trained:
+        return plan.card.model.fit(plan.config, data.train, data.features, rng("fit"))
+    model = plan.card.model.build(plan.config, data.train, data.features, rng("build"))
+    values = model.training_values(data.train, rng("targets"), held_out=False)
+    seed = int(rng("order").integers(2**31))
+    source = BlockSource(model.encode(data.train.conditions), values, plan.train, seed)
+    hooks = Hooks(validate=_validation(model, data.val, rng("validation")))
+    if run is not None:
+        hooks.folder = run.path / "checkpoints" / f"member_{plan.member}"
+        hooks.record = partial(_record, run, plan.member)
+    if watch is not None:
+        hooks.watch = partial(watch, plan.member)
+    train(model, source, plan.train, rng("train"), hooks)
+    return model.to("cpu").eval()
+
+
+def _record(run: Run, member: int, event: Event) -> None:
+    record = {"member": member, **asdict(event)}
+    # a resumed training repeats the steps after its checkpoint: their old lines go
+    old = run.records()
+    kept = [r for r in old if (r["member"], r["step"]) < (member, event.step)]
+    if len(kept) < len(old):
+        run.keep_records(len(kept))
+    run.log(record)
+
+
+def _validation(
+    model: Any, val: Responses | None, rng: np.random.Generator
+) -> Callable[[], float] | None:
+    """Return the mean squared error on the validation conditions the model can answer."""
+    if val is None:
+        return None
+    chosen = val.select((model.statuses(val.conditions) != "refused") & ~val.is_control)
+    if not chosen.keys:
+        return None
+    values_cg = model.training_values(chosen, rng, held_out=True)
+    return lambda: float(np.nanmean((model.residual(chosen.conditions) - values_cg) ** 2))
+
+
+def fit_members(
+    plans: list[MemberPlan], data: FitData, run: Run | None, watch: Watch | None = None
+) -> list[Any]:
+    """Fit the members of an ensemble, one after the other.
+
+    Raises:
+        DivergedError: a member's training left the finite numbers.
+    """
+    members = []
+    for plan in plans:
+        try:
+            members.append(fit_member(plan, data, run, watch))
+        except PerturbkitError as error:
+            error.add_note(f"while fitting member {plan.member} of {len(plans)}")
+            raise
+    return members

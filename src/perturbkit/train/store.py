@@ -1,0 +1,63 @@
+"""Fitted models on disk: arrays as safetensors, everything else as JSON; no pickle."""
+
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from perturbkit.core.errors import FileError
+from perturbkit.core.files import atomic_path, existing, read_json, sha256, write_json
+from perturbkit.core.run import Run
+from perturbkit.models.card import FittedModel, ModelCard
+
+FORMAT = 1
+"""Version of model.json; raised when its meaning changes."""
+
+
+def save_members(run: Run, card: ModelCard, config: Any, members: list[FittedModel]) -> None:
+    """Write model.safetensors, then model.json with its checksum: the run is then finished."""
+    arrays: dict[str, np.ndarray] = {}
+    abouts = []
+    for i, member in enumerate(members):
+        member_arrays, about = member.state()
+        arrays |= {f"m{i}.{k}": np.ascontiguousarray(v) for k, v in member_arrays.items()}
+        abouts.append(about)
+    weights = run.path / "model.safetensors"
+    with atomic_path(weights) as temporary:
+        save_file(arrays, temporary)
+    about = {"format": FORMAT, "kind": card.name, "config": config.plain(),
+             "sha256": sha256(weights), "members": abouts}  # fmt: skip
+    write_json(run.path / "model.json", about)
+
+
+def load_members(run: Run, card: ModelCard) -> list[Any]:
+    """Read the members of a finished run.
+
+    Raises:
+        FileError: not finished, another layout, or weights that do not match their checksum.
+    """
+    run.require_finished()
+    about = read_json(run.path / "model.json")
+    weights = existing(run.path / "model.safetensors", "weights file")
+    if about["format"] != FORMAT:
+        message = f"{run.path} holds a model of layout {about['format']}; this reads {FORMAT}"
+        raise FileError(message)
+    if sha256(weights) != about["sha256"]:
+        message = f"{weights} is not the file that was written with the run; fit again"
+        raise FileError(message)
+    try:
+        arrays = load_file(weights)
+    except SafetensorError as error:
+        message = f"{weights} is not a whole safetensors file ({error}); fit again"
+        raise FileError(message) from error
+    config = card.config.parse(about["config"], "model.json")
+    return [
+        card.model.restore(config, (_of_member(arrays, i), member))
+        for i, member in enumerate(about["members"])
+    ]
+
+
+def _of_member(arrays: dict[str, np.ndarray], i: int) -> dict[str, np.ndarray]:
+    prefix = f"m{i}."
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
