@@ -6,7 +6,7 @@ import numpy as np
 
 from perturbkit.core.condition import Condition
 from perturbkit.data.splits.card import SplitCard, SplitConfig
-from perturbkit.data.splits.draw import check_fold, draw, in_order, needed, require, targets_of
+from perturbkit.data.splits.draw import check_fold, distinct, draw, needed, require, targets_of
 
 
 def unseen_combination(
@@ -18,7 +18,7 @@ def unseen_combination(
     """
     targets_c = [targets_of(c) for c in conditions]
     alone = {next(iter(t)) for t in targets_c if len(t) == 1}
-    combinations = in_order(
+    combinations = distinct(
         t for t in targets_c if len(t) > 1 and (t <= alone or not config.seen_singles)
     )
     what = "combination(s)" + (" whose singles are all measured" if config.seen_singles else "")

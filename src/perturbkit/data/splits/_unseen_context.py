@@ -7,7 +7,7 @@ import numpy as np
 from perturbkit.core.condition import Condition
 from perturbkit.core.errors import SchemaError, unknown_name
 from perturbkit.data.splits.card import SplitCard, SplitConfig
-from perturbkit.data.splits.draw import check_fold, draw, in_order, n_of, require, targets_of
+from perturbkit.data.splits.draw import check_fold, distinct, draw, n_of, require, targets_of
 
 
 def unseen_context(
@@ -18,14 +18,14 @@ def unseen_context(
     The validation set is of pairs in the contexts that are left, as these are mostly too few to
     spare a whole one.
     """
-    contexts = in_order(c.context for c in conditions)
+    contexts = distinct(c.context for c in conditions)
     require(len(contexts), 2, "context(s) with perturbations", "unseen_context",
             "with one context use unseen_perturbation")  # fmt: skip
     test = _test_contexts(contexts, config, rng)
     context_c = np.array([c.context for c in conditions])
     folds = np.where(np.isin(context_c, sorted(test)), "test", "train")
     pairs = [(targets_of(c), c.context) for c in conditions]
-    rest = in_order(p for p in pairs if p[1] not in test)
+    rest = distinct(p for p in pairs if p[1] not in test)
     if config.val > 0 and len(rest) > 1:
         chosen = rng.permutation(len(rest))[: n_of(config.val, len(rest))]
         val = {rest[i] for i in chosen}

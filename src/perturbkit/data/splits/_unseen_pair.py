@@ -8,7 +8,7 @@ import numpy as np
 from perturbkit.core.condition import Condition
 from perturbkit.core.errors import unknown_name
 from perturbkit.data.splits.card import SplitCard, SplitConfig
-from perturbkit.data.splits.draw import check_fold, in_order, n_of, require, targets_of
+from perturbkit.data.splits.draw import check_fold, distinct, n_of, require, targets_of
 
 Pair = tuple[frozenset[str], str]
 
@@ -22,10 +22,10 @@ def unseen_pair(
     """
     pairs = [(targets_of(c), c.context) for c in conditions]
     contexts_of: dict[frozenset[str], list[str]] = defaultdict(list)
-    for targets, context in in_order(pairs):
+    for targets, context in distinct(pairs):
         contexts_of[targets].append(context)
-    wanted = _wanted(config, in_order(c.context for c in conditions))
-    can_be_held = [p for p in in_order(pairs) if p[1] in wanted and len(contexts_of[p[0]]) > 1]
+    wanted = _wanted(config, distinct(c.context for c in conditions))
+    can_be_held = [p for p in distinct(pairs) if p[1] in wanted and len(contexts_of[p[0]]) > 1]
     several = sum(len(v) > 1 for v in contexts_of.values())
     require(several, 2, "perturbation(s) measured in more than one context", "unseen_pair",
             "with one context use unseen_perturbation")  # fmt: skip
@@ -54,7 +54,7 @@ def _test_pairs(
     if config.folds is None:
         return _take(pairs, dict(left), n_of(config.fraction, len(pairs)), rng)
     # a perturbation's pairs go to consecutive folds, so that no fold can hold all of them
-    perturbations = in_order(p[0] for p in pairs)
+    perturbations = distinct(p[0] for p in pairs)
     rank = dict(zip(perturbations, rng.permutation(len(perturbations)), strict=True))
     by_rank = sorted(pairs, key=lambda p: rank[p[0]])
     return {p for i, p in enumerate(by_rank) if i % config.folds == config.fold}

@@ -6,7 +6,7 @@ import numpy as np
 
 from perturbkit.core.condition import Condition
 from perturbkit.data.splits.card import SplitCard, SplitConfig
-from perturbkit.data.splits.draw import check_fold, draw, in_order, needed, require, targets_of
+from perturbkit.data.splits.draw import check_fold, distinct, draw, needed, require, targets_of
 
 
 def unseen_perturbation(
@@ -17,7 +17,7 @@ def unseen_perturbation(
     Targets are drawn, not conditions: a combination goes where its most held-out target goes.
     """
     targets_c = [targets_of(c) for c in conditions]
-    targets = in_order(t for c in targets_c for t in sorted(c))
+    targets = distinct(t for c in targets_c for t in sorted(c))
     require(len(targets), needed(config), "distinct target(s)", "unseen_perturbation",
             "use a screen of more perturbations, or val = 0")  # fmt: skip
     check_fold(config, len(targets), "targets")

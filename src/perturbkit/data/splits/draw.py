@@ -22,9 +22,20 @@ def targets_of(condition: Condition) -> frozenset[str]:
     return frozenset(identity(t) for t in condition.targets)
 
 
-def in_order(units: Iterable[U]) -> list[U]:
-    """Return the distinct units in order of first appearance."""
-    return list(dict.fromkeys(units))
+def distinct(units: Iterable[U]) -> list[U]:
+    """Return the distinct units in an order that depends on nothing but themselves.
+
+    So a split does not depend on the order of the rows it is made from.
+    """
+    return sorted(set(units), key=_text)
+
+
+def _text(unit: object) -> list[str]:
+    if isinstance(unit, frozenset):
+        return sorted(map(str, unit))
+    if isinstance(unit, tuple):
+        return [text for part in unit for text in ("", *_text(part))]
+    return [str(unit)]
 
 
 def require(n: int, least: int, what: str, kind: str, advice: str) -> None:

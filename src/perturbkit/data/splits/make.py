@@ -9,7 +9,6 @@ from perturbkit.core.catalog import Catalog
 from perturbkit.core.condition import Condition, conditions_of
 from perturbkit.core.errors import ConfigError, LeakError, SchemaError, unknown_name
 from perturbkit.data.splits.card import Split, SplitCard, SplitConfig
-from perturbkit.data.splits.draw import in_order
 
 
 def make_from(
@@ -28,7 +27,7 @@ def make_from(
     folds = card.fn(perturbed, config, rng)
     _require_both(card, folds)
     fold_of = {c.key: str(fold) for c, fold in zip(perturbed, folds, strict=True)}
-    keys = in_order(c.key for c in conditions)
+    keys = list(dict.fromkeys(c.key for c in conditions))
     split = Split(tuple(keys), tuple(fold_of.get(key, "train") for key in keys))
     check_from(card, conditions, split)
     return split
