@@ -1,0 +1,137 @@
+"""Direct effects: calibrated z-scores, indirect paths taken out, a probability for every edge."""
+
+import numpy as np
+from scipy.special import ndtr
+
+from perturbkit.core.graph import Graph
+from perturbkit.core.screen import Screen
+from perturbkit.grn.assemble import benjamini_hochberg, graph_of_scores
+from perturbkit.grn.card import GrnCard
+from perturbkit.grn.effects import Effects, effects_of_rows
+from perturbkit.grn.expression import rows_of
+from perturbkit.grn.knockout_z import activity_sign
+from perturbkit.grn.null import calibrate, null_of
+from perturbkit.grn.spike_slab import Posterior, regress
+
+MISFIT = 0.5
+"""Relative error allowed to what the paths over other perturbed genes predict."""
+MAX_LOSS = 1.5
+"""A gene cannot lose more than its whole activity; more is noise."""
+LEAST_PROBABILITY = 1e-4
+"""Pairs below are left out of the graph."""
+
+
+def direct(screen: Screen, rng: np.random.Generator) -> Graph:
+    """Return direct edges with a probability and the false discovery rate of the list to there.
+
+    1. Each effect becomes a z-score against control-control splits of the same size and batches.
+    2. Effects that others explain are taken out: if A lowers B by 60 % and B's loss changes C,
+       60 % of that change under A is B's. For each readout this is a sparse regression on the
+       perturbations, whose design is the share of each perturbed gene's activity that is lost;
+       it is the inversion of the matrix of total effects, one column at a time, with noise.
+    3. The rate is the larger of two: the mean probability that the edges so far are wrong, and
+       the Benjamini-Hochberg rate of the total effect against the null.
+
+    Edges start at perturbed targets only: what a gene without a perturbation regulates is not
+    identified by these data. "Direct" means relative to the perturbed genes.
+
+    Args:
+        screen: cells, or profiles of single perturbations.
+        rng: draws the control splits.
+
+    Returns:
+        Edges with `weight` (size of the direct effect in standard errors, times probability),
+        `sign` (of the regulation), `probability`, `fdr`, `effect` (in the unit of the values).
+
+    Source:
+        inspre (Brown et al. 2023, arXiv 2206.01152) for the inverse of total effects; the noise
+        model, the control splits and the probabilities are our own.
+    """
+    rows = rows_of(screen)
+    effects = effects_of_rows(rows)
+    z = calibrate(effects.z_pg, null_of(rows, effects, rng))
+    posterior = direct_effects(effects, z)
+    p_values = 2 * ndtr(-np.abs(z))
+    p_values[np.isnan(effects.delta_pg)] = np.nan
+    own = effects.own_p
+    p_values[own >= 0, own[own >= 0]] = np.nan
+    probability = posterior.probability_kg
+    rate = np.maximum(
+        bayesian_fdr(probability), np.nan_to_num(benjamini_hochberg(p_values), nan=1.0)
+    )
+    likely = probability >= LEAST_PROBABILITY
+    score = np.where(likely, posterior.mean_kg / np.where(likely, posterior.sd_kg, 1.0), 0.0)
+    return graph_of_scores(
+        score * activity_sign(effects.kind_p)[:, None],
+        effects.sources,
+        effects.readouts,
+        name="direct",
+        columns={
+            "probability": probability.astype(np.float32),
+            "fdr": rate.astype(np.float32),
+            "effect": posterior.mean_kg.astype(np.float32),
+        },
+    )
+
+
+def direct_effects(effects: Effects, z_pg: np.ndarray) -> Posterior:
+    """Return the effect of each perturbed target that no other perturbed target carries.
+
+    Args:
+        effects: total effects.
+        z_pg: their calibrated z-scores, which replace the standard errors.
+    """
+    size = np.abs(z_pg)
+    nominal = np.abs(effects.z_pg)
+    widened = np.divide(nominal, size, out=np.ones_like(size), where=size > 0)
+    se = effects.se_pg * np.clip(widened, 1.0, 100.0)
+    own = effects.own_p
+    measured = own >= 0
+    allowed = ~np.isnan(effects.delta_pg)
+    allowed[measured, own[measured]] = False
+    # the row in which a gene itself is perturbed says nothing of what regulates it
+    se_used = se.copy()
+    se_used[measured, own[measured]] = np.inf
+    total = regress(effects.delta_pg, se_used, np.eye(len(own)), allowed)
+    lost = lost_activity(effects, z_pg, total)
+    return regress(effects.delta_pg, se_used, lost, allowed, misfit=MISFIT)
+
+
+def lost_activity(effects: Effects, z_pg: np.ndarray, total: Posterior) -> np.ndarray:
+    """Return the share of each perturbed gene's own change that each perturbation causes, [i, k].
+
+    One on the diagonal. A knock-out takes all of a gene's expression, whatever is left of its
+    RNA; other kinds are measured by the change of the gene's own readout, where that is clear.
+    """
+    p = len(effects.sources)
+    lost = np.eye(p)
+    own = effects.own_p
+    for k in np.flatnonzero(own >= 0):
+        seen = effects.delta_pg[k, own[k]]
+        clear = abs(z_pg[k, own[k]]) > 3
+        whole = -effects.control_g[own[k]]
+        full = seen if clear and effects.kind_p[k] != "ko" else whole
+        if abs(full) < 3 * float(np.nanmedian(effects.se_pg[:, own[k]])):
+            continue
+        lost[:, k] = np.clip(total.mean_kg[:, own[k]] / full, -MAX_LOSS, MAX_LOSS)
+        lost[np.abs(lost[:, k]) < 0.01, k] = 0.0
+        lost[k, k] = 1.0
+    return lost
+
+
+def bayesian_fdr(probability: np.ndarray) -> np.ndarray:
+    """Return for each edge the mean probability of error among all at least as likely."""
+    flat = probability.ravel()
+    order = np.argsort(-flat, kind="stable")
+    rate = np.empty(len(flat))
+    rate[order] = np.cumsum(1 - flat[order]) / np.arange(1, len(flat) + 1)
+    return rate.reshape(probability.shape)
+
+
+card = GrnCard(
+    name="direct",
+    summary="direct effects against control-control splits, with sign, probability and FDR",
+    source="own method after inspre, arXiv 2206.01152, and Carbonetto & Stephens 2012",
+    fn=direct,
+    calibrated=True,
+)

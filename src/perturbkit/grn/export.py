@@ -1,0 +1,81 @@
+"""Networks as files: tab-separated, GraphML for graph tools, SIF for Cytoscape."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from perturbkit.core.errors import FileError
+from perturbkit.core.files import atomic_path, write_text
+from perturbkit.core.graph import Graph
+
+COLUMNS = ("source", "target", "weight", "sign", "probability", "fdr")
+"""The first columns of every table; empty where a method does not give them."""
+
+
+def edge_table(graph: Graph) -> pl.DataFrame:
+    """Return the edges by name, strongest first, with COLUMNS and then what else there is."""
+    table = graph.table()
+    absent = [
+        pl.lit(None, pl.Float32).alias(n) for n in ("probability", "fdr") if n not in table.columns
+    ]
+    return table.with_columns(absent).select(*COLUMNS, pl.exclude(*COLUMNS))
+
+
+def save_graph(graph: Graph, path: str | Path) -> None:
+    """Write a network in the format its suffix names: .tsv, .csv, .graphml or .sif.
+
+    Raises:
+        FileError: another suffix, or the file cannot be written.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in _WRITERS:
+        message = f"{path} ends in {suffix or 'no suffix'!r}; end it in {', '.join(_WRITERS)}"
+        raise FileError(message)
+    _WRITERS[suffix](graph, Path(path))
+
+
+def _write_tsv(graph: Graph, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        edge_table(graph).write_csv(temporary, separator="\t")
+
+
+def _write_csv(graph: Graph, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        edge_table(graph).write_csv(temporary)
+
+
+def _write_sif(graph: Graph, path: Path) -> None:
+    """Write `source relation target` lines; the relation says the sign, or `pp` without one."""
+    names = np.array(graph.nodes.names, dtype=object)
+    relation = {1: "activates", -1: "represses", 0: "regulates" if graph.directed else "pp"}
+    order = np.argsort(-graph.weight, kind="stable")
+    lines = [
+        f"{names[graph.source[e]]}\t{relation[int(graph.sign[e])]}\t{names[graph.target[e]]}\n"
+        for e in order
+    ]
+    write_text(path, "".join(lines))
+
+
+def _write_graphml(graph: Graph, path: Path) -> None:
+    import networkx as nx
+
+    with atomic_path(path) as temporary:
+        nx.write_graphml_xml(as_networkx(graph), temporary, named_key_ids=True)
+
+
+def as_networkx(graph: Graph):  # noqa: ANN201  (networkx is imported late)
+    """Return the nodes with edges as a networkx graph, attributes on the edges."""
+    import networkx as nx
+
+    result = nx.DiGraph() if graph.directed else nx.Graph()
+    for row in graph.table().iter_rows(named=True):
+        source, target = row.pop("source"), row.pop("target")
+        result.add_edge(source, target, **{k: v for k, v in row.items() if v is not None})
+    return result
+
+
+_WRITERS: dict[str, Callable[[Graph, Path], None]] = {
+    ".tsv": _write_tsv, ".csv": _write_csv, ".graphml": _write_graphml, ".sif": _write_sif,
+}  # fmt: skip
