@@ -145,10 +145,11 @@ def _split(body: str) -> list[str]:
 
 
 def _escape(target: str) -> str:
-    """Write a target so that `_split` reads it back as one name."""
-    if "\\" not in target and _split(target) == [target]:
+    """Write a target so that `_split` reads it back as one name, whatever stands beside it."""
+    # a bracket left open would swallow the '+' that follows
+    if "\\" not in target and _split(f"{target}+{target}") == [target, target]:
         return target
-    return target.replace("\\", "\\\\").replace("+", "\\+")
+    return re.sub(r"([\\+()\[\]{}])", r"\\\1", target)
 
 
 def condition_table(conditions: Iterable[Condition]) -> pl.DataFrame:

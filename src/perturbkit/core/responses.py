@@ -96,10 +96,10 @@ class Responses:
         Raises:
             SchemaError: a context has no control here.
         """
-        wanted = list(contexts)
+        wanted = [str(c) for c in contexts]
         if self.unit in RELATIVE_UNITS:
             return np.zeros((len(wanted), len(self.readouts)), np.float32)
-        where = {c: i for i, c in enumerate(self.contexts) if self.is_control[i]}
+        where = {str(c): i for i, c in enumerate(self.contexts) if self.is_control[i]}
         missing = sorted({c for c in wanted if c not in where})
         if missing:
             message = (

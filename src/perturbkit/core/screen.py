@@ -91,6 +91,8 @@ class Screen:
             SchemaError: a named column is missing, or names repeat, or there is no control.
             UnitError: values that cannot be in `unit`.
         """
+        _unique(adata.obs_names, "row")
+        _unique(adata.var_names, "readout")
         renames = {"perturbation": perturbation, **(columns or {})}
         absent = [c for c in renames.values() if c not in adata.obs.columns]
         if absent:
@@ -99,6 +101,8 @@ class Screen:
                 f"{', '.join(map(str, adata.obs.columns)) or 'none'}: name one of these"
             )
             raise SchemaError(message)
+        _unique(adata.obs_names, "row")
+        _unique(adata.var_names, "readout")
         obs = adata.obs.copy()
         for name, foreign in renames.items():
             obs[name] = adata.obs[foreign].to_numpy()
