@@ -171,7 +171,7 @@ def test_fused_gradients_are_those_of_the_composed_forms(c):
             a, b = x.clone().requires_grad_(), y.clone().requires_grad_()
             out = fn(a, b, k)
             weight = torch.linspace(1, 2, len(x), dtype=torch.float64)
-            (out.T * weight).sum().backward()
+            (out.reshape(len(x), -1) * weight[:, None]).sum().backward()
             grads.append((a.grad, b.grad))
         for ours, composed in zip(*grads, strict=True):
             if composed is not None:
