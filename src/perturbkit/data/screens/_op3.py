@@ -13,6 +13,7 @@ from perturbkit.core.condition import Condition
 from perturbkit.core.errors import FileError, SchemaError
 from perturbkit.core.files import existing
 from perturbkit.core.screen import Screen
+from perturbkit.core.vocabulary import Vocabulary
 from perturbkit.data.screens.card import NoOptions, ScreenCard
 
 ARRAYS = {"ranks": 3, "cell_types": 1, "compounds": 1, "genes": 1, "scale": 0}
@@ -51,7 +52,7 @@ def read(path: Path | None, options: Mapping[str, Any], rng: np.random.Generator
 
 def _arrays(file: Path) -> list[np.ndarray]:
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with file.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
             missing = [name for name in ARRAYS if name not in archive]
             if missing:
                 message = (
@@ -70,6 +71,7 @@ def _arrays(file: Path) -> list[np.ndarray]:
         if array.ndim != axes or array.size > MAX_VALUES:
             message = f"{file}: {name} has the shape {array.shape}; expected {axes} axes"
             raise SchemaError(message)
+    Vocabulary(arrays[list(ARRAYS).index("genes")], "readout")  # refuses names that repeat
     return arrays
 
 
