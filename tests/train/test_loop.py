@@ -107,7 +107,8 @@ def test_the_loss_falls_and_the_global_generator_is_left_alone() -> None:
     config = CONFIG.replace(n_epochs=30)
     train(model, Batches(), config, np.random.default_rng(0), Hooks())
     assert torch.equal(torch.get_rng_state(), before)
-    assert (model.layer.weight - 1).abs().max() < 0.25
+    # dropout of 0.3 on unit inputs is a ridge: the optimum is 1 / (1 + 0.3 / 0.7) = 0.7
+    assert (model.layer.weight - 0.7).abs().max() < 0.15
 
 
 def test_averaging_blocks_equals_one_larger_block() -> None:
