@@ -20,9 +20,9 @@ BLOCK = 1024
 class SimilarityConfig(GraphConfig):
     """How similar rows become neighbours."""
 
-    neighbours: int = Field(20, ge=1)
+    neighbours: int = Field(default=20, ge=1)
     """how many similar rows each row keeps at most"""
-    min_similarity: float = Field(0.0, ge=0, le=1)
+    min_similarity: float = Field(default=0.0, ge=0, le=1)
     """absolute correlations below this are no edge"""
 
 

@@ -15,7 +15,7 @@ _CSV = Layout(",", quote='"', where="the columns are source, target, weight (the
 class CollectriConfig(GraphConfig):
     """Settings of CollecTRI."""
 
-    min_references: int = Field(0, ge=0)
+    min_references: int = Field(default=0, ge=0)
     """edges with fewer publications are left out; needs the column `resources` or `references`"""
 
 

@@ -17,7 +17,7 @@ _SCORED = Layout("\t", names=("source", "target", "weight"),
 class HumapConfig(GraphConfig):
     """Settings of hu.MAP."""
 
-    probability: float = Field(0.0, ge=0, le=1)
+    probability: float = Field(default=0.0, ge=0, le=1)
     """pairs of at least this probability stay; needs the file with probabilities"""
 
 

@@ -34,7 +34,7 @@ _PAIRS = Layout(",", quote='"', where="a file of pairs has the columns gene1 and
 class StringConfig(GraphConfig):
     """Settings of STRING."""
 
-    confidence: float | None = Field(None, ge=0, le=1)
+    confidence: float | None = Field(default=None, ge=0, le=1)
     """edges of at least this score stay; by default 0.4, which STRING calls medium"""
     channels: tuple[str, ...] = ()
     """which evidence counts, combined anew; empty: the combined score of the file"""

@@ -20,7 +20,7 @@ class TrrustConfig(GraphConfig):
 
     signed_only: bool = False
     """leave out edges of unknown sign"""
-    min_references: int = Field(1, ge=1)
+    min_references: int = Field(default=1, ge=1)
     """edges with fewer publications are left out"""
 
 
