@@ -102,38 +102,42 @@ def pseudobulk(screen: Screen, rng: np.random.Generator) -> Screen:
         scale_n = cell_scales(library_n)
         code_n = np.where(library_n > 0, code_n, -1)
     kept = code_n >= 0
-    group_n = np.full(code_n.size, -1, np.int64)
-    group_n[kept] = 2 * code_n[kept] + half_of_cells(code_n[kept], batch_n[kept], rng)
-    stats = group_stats(screen.adata.X, group_n, 2 * table.height, log_scale_n=scale_n)
+    half_n = np.zeros(code_n.size, np.int8)
+    half_n[kept] = half_of_cells(code_n[kept], batch_n[kept], rng)
+    stats = group_stats(screen.adata.X, code_n, table.height, half_n=half_n, log_scale_n=scale_n)
     unit = "log1p_cp10k" if screen.unit == "counts" else screen.unit
     return profiles_of(stats, table, screen.adata.var, unit)
 
 
-def profiles_of(halves: GroupStats, table: pl.DataFrame, var: pd.DataFrame, unit: str) -> Screen:
-    """Build the Screen of profiles from the statistics of both halves of each condition.
+def profiles_of(stats: GroupStats, table: pl.DataFrame, var: pd.DataFrame, unit: str) -> Screen:
+    """Build the Screen of profiles from the statistics of each condition.
 
     Args:
-        halves: groups 2i and 2i + 1 are the halves of condition i.
-        table: the conditions; those of no cells are left out.
+        stats: group i is condition i.
+        table: the conditions, with `batch` where they are told apart; those of no cells are left
+            out.
         var: what is known of the readouts; its index holds their names.
         unit: the unit of the values.
     """
-    whole = halves.merged(np.arange(2 * table.height) // 2, table.height)
-    kept = np.flatnonzero(whole.n_k)
+    kept = np.flatnonzero(stats.n_k)
     table = table[kept]
     obs = pd.DataFrame({name: table[name].to_list() for name in table.columns})
-    obs["n_cells"], obs["batch"] = whole.n_k[kept], "all"
-    obs.index = pd.Index(condition_keys(table), dtype=object)
+    obs["n_cells"] = stats.n_k[kept]
+    names = condition_keys(table)
+    if "batch" in table.columns:
+        names = [f"{key} | {batch}" for key, batch in zip(names, table["batch"], strict=True)]
+    else:
+        obs["batch"] = "all"
+    obs.index = pd.Index(names, dtype=object)
+    layers = {
+        "var": stats.var_kg, "fraction": stats.fraction_kg,
+        HALF_LAYERS[0]: stats.half_a_kg, HALF_LAYERS[1]: stats.half_b_kg,
+    }  # fmt: skip
     adata = ad.AnnData(
-        X=whole.mean_kg[kept].astype(np.float32),
+        X=stats.mean_kg[kept].astype(np.float32),
         obs=obs,
         var=var,
-        layers={
-            "var": whole.var_kg[kept].astype(np.float32),
-            "fraction": whole.fraction_kg[kept].astype(np.float32),
-            "half_a": halves.mean_kg[0::2][kept].astype(np.float32),
-            "half_b": halves.mean_kg[1::2][kept].astype(np.float32),
-        },
+        layers={name: value[kept].astype(np.float32) for name, value in layers.items()},
     )
     return Screen.of(adata, level="profiles", unit=unit)  # pyright: ignore[reportArgumentType]
 
