@@ -7,16 +7,19 @@ from perturbkit.core.graph import Graph
 from perturbkit.core.screen import Screen
 from perturbkit.grn.assemble import benjamini_hochberg, graph_of_scores
 from perturbkit.grn.card import GrnCard
+from perturbkit.grn.contrast import Contrast
 from perturbkit.grn.effects import Effects, effects_of_rows
 from perturbkit.grn.expression import rows_of
 from perturbkit.grn.knockout_z import activity_sign
 from perturbkit.grn.null import calibrate, null_of
 from perturbkit.grn.spike_slab import Posterior, regress
 
-MISFIT = 0.5
+MISFIT = 0.8
 """Relative error allowed to what the paths over other perturbed genes predict."""
 MAX_LOSS = 1.5
 """A gene cannot lose more than its whole activity; more is noise."""
+FULL_LOSS = 2.3
+"""The log fold change of a knock-out's own activity."""
 LEAST_PROBABILITY = 1e-4
 """Pairs below are left out of the graph."""
 
@@ -48,8 +51,9 @@ def direct(screen: Screen, rng: np.random.Generator) -> Graph:
         model, the control splits and the probabilities are our own.
     """
     rows = rows_of(screen)
-    effects = effects_of_rows(rows)
-    z = calibrate(effects.z_pg, null_of(rows, effects, rng))
+    contrast = Contrast(rows)
+    effects = effects_of_rows(rows, contrast)
+    z = calibrate(effects.z_pg, null_of(contrast, effects, rng))
     posterior = direct_effects(effects, z)
     p_values = 2 * ndtr(-np.abs(z))
     p_values[np.isnan(effects.delta_pg)] = np.nan
@@ -109,7 +113,8 @@ def lost_activity(effects: Effects, z_pg: np.ndarray, total: Posterior) -> np.nd
     for k in np.flatnonzero(own >= 0):
         seen = effects.delta_pg[k, own[k]]
         clear = abs(z_pg[k, own[k]]) > 3
-        whole = -effects.control_g[own[k]]
+        # a log fold change has no end: nine tenths gone counts as all
+        whole = -FULL_LOSS if effects.is_log else -effects.control_g[own[k]]
         full = seen if clear and effects.kind_p[k] != "ko" else whole
         if abs(full) < 3 * float(np.nanmedian(effects.se_pg[:, own[k]])):
             continue

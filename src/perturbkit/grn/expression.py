@@ -22,6 +22,8 @@ class Rows:
 
     x_ng: Any
     """values, log1p counts per 10 k where the screen holds counts; sparse where it is sparse"""
+    counts_ng: Any
+    """the counts themselves, sparse; None where the screen does not hold counts"""
     code_n: np.ndarray
     """position in `sources` of each row's target, -1 for a control"""
     stratum_n: np.ndarray
@@ -73,6 +75,7 @@ def rows_of(screen: Screen) -> Rows:
     guide = obs["guide"].astype(str).to_numpy() if "guide" in obs.columns else None
     return Rows(
         x_ng=x[keep],
+        counts_ng=None if depth is None else sparse.csr_array(screen.adata.X)[keep],
         code_n=code[keep],
         stratum_n=np.unique(strata[keep], return_inverse=True)[1],
         log_depth_n=None if depth is None else depth[keep],

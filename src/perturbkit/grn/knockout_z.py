@@ -6,7 +6,7 @@ from perturbkit.core.graph import Graph
 from perturbkit.core.screen import Screen
 from perturbkit.grn.assemble import graph_of_scores
 from perturbkit.grn.card import GrnCard
-from perturbkit.grn.effects import effects_of
+from perturbkit.grn.effects import mean_effects
 
 
 def knockout_z(screen: Screen, rng: np.random.Generator) -> Graph:
@@ -22,7 +22,7 @@ def knockout_z(screen: Screen, rng: np.random.Generator) -> Graph:
         Marbach et al. 2010, doi:10.1073/pnas.0913357107 (DREAM challenges); for cells, the
         difference of means of log1p counts per 10 k over its moderated standard error.
     """
-    effects = effects_of(screen)
+    effects = mean_effects(screen)
     score = effects.z_pg * activity_sign(effects.kind_p)[:, None]
     return graph_of_scores(score, effects.sources, effects.readouts, name="knockout_z")
 

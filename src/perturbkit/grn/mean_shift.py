@@ -6,7 +6,7 @@ from perturbkit.core.graph import Graph
 from perturbkit.core.screen import Screen
 from perturbkit.grn.assemble import graph_of_scores
 from perturbkit.grn.card import GrnCard
-from perturbkit.grn.effects import effects_of
+from perturbkit.grn.effects import mean_effects
 from perturbkit.grn.knockout_z import activity_sign
 
 
@@ -20,7 +20,7 @@ def mean_shift(screen: Screen, rng: np.random.Generator) -> Graph:
     Source:
         The "MeanDifference" entry of the CausalBench challenge, arXiv 2308.15395.
     """
-    effects = effects_of(screen)
+    effects = mean_effects(screen)
     score = effects.delta_pg * activity_sign(effects.kind_p)[:, None]
     return graph_of_scores(score, effects.sources, effects.readouts, name="mean_shift")
 

@@ -6,8 +6,8 @@ import numpy as np
 from scipy import sparse
 from scipy.special import ndtri
 
-from perturbkit.grn.effects import MIN_DF, PRIOR_DF, Effects, usable_strata, without_shifts
-from perturbkit.grn.expression import Rows, dense
+from perturbkit.grn.contrast import Contrast
+from perturbkit.grn.effects import MIN_DF, Effects, has_replicates
 
 N_SPLITS = 200
 """Matched control splits drawn; with 1,000 readouts they give 200,000 null scores."""
@@ -29,33 +29,33 @@ class Null:
     """group of each readout, by control mean"""
 
 
-def null_of(rows: Rows, effects: Effects, rng: np.random.Generator) -> Null:
+def null_of(contrast: Contrast, effects: Effects, rng: np.random.Generator) -> Null:
     """Score several matched subsets of the controls against the rest of the controls.
 
     Each subset has the size and the batches of one perturbation. Where `obs` names the guides of
     the controls, each control guide is scored against the others as well: guides differ by more
     than sampling, and that difference is what a perturbation's guides add to its effect.
     """
-    g = len(rows.readouts)
+    g = len(effects.readouts)
     bins = _bins(effects.control_g)
-    control = np.flatnonzero(rows.code_n < 0)
-    is_cells = sparse.issparse(rows.x_ng) or not np.isnan(rows.x_ng).any()
-    if len(control) < 2 * MIN_DF or not is_cells:
+    if contrast.is_control.sum() < 2 * MIN_DF or not has_replicates(contrast.rows):
         return Null(np.zeros((0, g)), np.ones(g), bins)
-    random = score_splits(rows, matched_splits(rows, rng), effects)
-    by_guide = guide_splits(rows)
+    delta, se = contrast.compare(matched_splits(contrast, rng))
+    random = delta / se
+    by_guide = guide_splits(contrast)
     if by_guide is None:
         return Null(random, np.ones(g), bins)
-    guided = score_splits(rows, by_guide, effects)
+    delta, se = contrast.compare(by_guide)
+    guided = delta / se
     shared = max(1.0, float(np.median(guided[:, effects.control_g > 0] ** 2)) / 0.4549)
     own = (GUIDE_DF * shared + (guided**2).sum(0)) / (GUIDE_DF + len(guided))
     inflation = np.sqrt(np.maximum(own, 1.0))
     return Null(np.concatenate([random, guided / inflation]), inflation, bins)
 
 
-def matched_splits(rows: Rows, rng: np.random.Generator) -> sparse.csr_array:
+def matched_splits(contrast: Contrast, rng: np.random.Generator) -> sparse.csr_array:
     """Draw subsets of the controls, each like one perturbation in size and strata, [s, n]."""
-    stratum = usable_strata(rows)
+    rows, stratum = contrast.rows, contrast.stratum_n
     n_strata, p = int(stratum.max()) + 1, len(rows.sources)
     perturbed = rows.code_n >= 0
     count = np.bincount(
@@ -74,8 +74,9 @@ def matched_splits(rows: Rows, rng: np.random.Generator) -> sparse.csr_array:
     return sparse.csr_array((np.ones(len(row), np.float32), (row, column)), shape=shape)
 
 
-def guide_splits(rows: Rows) -> sparse.csr_array | None:
+def guide_splits(contrast: Contrast) -> sparse.csr_array | None:
     """Return the cells of each control guide, [guides, n]; None with fewer than three guides."""
+    rows = contrast.rows
     if rows.guide_n is None:
         return None
     control = np.flatnonzero(rows.code_n < 0)
@@ -88,43 +89,6 @@ def guide_splits(rows: Rows) -> sparse.csr_array | None:
     shape = (int(usable.sum()), len(rows.code_n))
     ones = np.ones(int(kept.sum()), np.float32)
     return sparse.csr_array((ones, (place[kept], control[kept])), shape=shape)
-
-
-def score_splits(rows: Rows, member_sn: sparse.csr_array, effects: Effects) -> np.ndarray:
-    """Score subsets of the controls against the other controls, as perturbations are, [s, g]."""
-    stratum = usable_strata(rows)
-    n_splits, g = member_sn.shape[0], len(rows.readouts)
-    n = np.asarray(member_sn.sum(1)).ravel()
-    delta, within = np.zeros((n_splits, g)), np.zeros((n_splits, g))
-    spare, n_controls = np.zeros(n_splits), 0
-    variance = np.zeros(g)
-    for s in range(int(stratum.max()) + 1):
-        control = np.flatnonzero((rows.code_n < 0) & (stratum == s))
-        if len(control) < 2:
-            continue
-        x, member = rows.x_ng[control], member_sn[:, control]
-        squares = x.multiply(x).tocsr() if sparse.issparse(x) else x * x
-        size = np.asarray(member.sum(1)).ravel()
-        sums = dense(member @ x).astype(np.float64)
-        total = np.asarray(x.sum(0), np.float64).ravel()
-        square_total = np.asarray(squares.sum(0), np.float64).ravel()
-        inside = np.maximum(size, 1)[:, None]
-        rest = (total - sums) / np.maximum(len(control) - size, 1)[:, None]
-        delta += (size / np.maximum(n, 1))[:, None] * (sums / inside - rest)
-        within += dense(member @ squares) - sums**2 / inside
-        spare += np.maximum(size - 1, 0)
-        variance += np.maximum(square_total - total**2 / len(control), 0)
-        n_controls += len(control)
-    variance = variance / max(n_controls - int(stratum.max()) - 1, 1)
-    floor = np.min(effects.se_pg**2 * np.maximum(effects.n_p, 1)[:, None], 0) * 1e-3
-    variance = np.maximum(variance, floor)
-    own = np.maximum(within, 0) / np.maximum(spare, 1)[:, None]
-    delta = without_shifts(delta, own, rows, n)
-    df = np.maximum(n - 1, 0)[:, None]
-    moderated = (own * df + PRIOR_DF * variance) / (df + PRIOR_DF)
-    se = np.sqrt(moderated / np.maximum(n, 1)[:, None]
-                 + variance / np.maximum(n_controls - n, 1)[:, None])  # fmt: skip
-    return delta / se
 
 
 def _bins(control_g: np.ndarray) -> np.ndarray:

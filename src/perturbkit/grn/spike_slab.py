@@ -9,7 +9,7 @@ N_SWEEPS = 40
 """Most sweeps over the predictors."""
 TOLERANCE = 1e-3
 """Sweeps end when no probability moves by more."""
-RATE_PRIOR = 2.0
+RATE_PRIOR = 10.0
 """Weight of the mean rate against a predictor's or a response's own, in edges."""
 MAX_RATE = 0.8
 """No pair is likelier than this before its data are seen."""
@@ -97,7 +97,7 @@ def _slab_variances(y_ig: np.ndarray, se_ig: np.ndarray) -> np.ndarray:
         if len(finite)
         else 1.0
     )
-    return typical**2 * np.array([0.1, 1.0, 6.0])
+    return typical**2 * np.array([0.3, 1.0, 3.0])
 
 
 def _first_rate(y_ig: np.ndarray, se_ig: np.ndarray, allowed_kg: np.ndarray) -> float:

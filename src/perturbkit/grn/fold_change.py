@@ -1,0 +1,115 @@
+"""Log fold changes of counts: ratios of weighted sums, the most that shallow cells can tell."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+N_DEPTHS = 48
+"""Groups of cells of like depth that share their weights."""
+PRIOR_COUNTS = 0.5
+"""Added to observed and expected sums, so that an absent gene has a finite fold change."""
+STRATUM_COUNTS = 20.0
+"""Expected counts at which a stratum's own control level counts as much as the overall one."""
+FACTOR_DF = 100.0
+"""Weight of the shared overdispersion against each readout's own, in control cells."""
+
+
+@dataclass(frozen=True, eq=False)
+class CountModel:
+    """Negative binomial with the depth of each cell known; what the controls say of it."""
+
+    weighted_ng: Any
+    """counts divided by 1 + a mu s, sparse"""
+    size_nb: sparse.csr_array
+    """depth of each cell relative to the mean control, in the column of its depth group"""
+    expected_bg: np.ndarray
+    """weighted counts expected of a control cell of unit size in each depth group"""
+    factor_g: np.ndarray
+    """how much the variance exceeds the model's, from the controls"""
+
+
+def count_model(counts_ng: Any, log_depth_n: np.ndarray, is_control: np.ndarray) -> CountModel:
+    """Fit mean and dispersion to the controls and weight every count by its information.
+
+    A count of mean m = mu s has variance m + a m^2, so that 1 / (1 + a m) is its weight. One
+    dispersion a is fitted to all readouts by moments; what it misses of a readout's variance
+    goes to `factor_g`.
+    """
+    x = sparse.csr_array(counts_ng, dtype=np.float64)
+    size = np.exp(log_depth_n)
+    size = size / size[is_control].mean()
+    control, s = x[is_control], size[is_control]
+    total, squares = control.sum(0), (control * control).sum(0)
+    mu = np.asarray(total).ravel() / s.sum()
+    spread = np.asarray(squares).ravel() - 2 * mu * (control.T @ s) + mu**2 * (s @ s)
+    excess = float((spread - mu * s.sum()).sum())
+    dispersion = float(np.clip(excess / max(float((mu**2).sum() * (s @ s)), 1e-12), 0, 5))
+    group = _depth_groups(size)
+    n_groups = int(group.max()) + 1
+    mean_size = np.bincount(group, size) / np.bincount(group)
+    weight_bg = 1 / (1 + dispersion * np.outer(mean_size, mu))
+    row = np.repeat(group, np.diff(x.indptr))
+    weighted = sparse.csr_array((x.data * weight_bg[row, x.indices], x.indices, x.indptr), x.shape)
+    size_nb = sparse.csr_array((size, (np.arange(len(size)), group)), shape=(len(size), n_groups))
+    rest = spread_of(x, size, mu, weight_bg[group], np.flatnonzero(is_control)[:3000])
+    shared = float(np.median(rest[mu > 0.01])) if (mu > 0.01).any() else 1.0
+    n = min(int(is_control.sum()), 3000)
+    factor = (n * rest + FACTOR_DF * shared) / (n + FACTOR_DF)
+    return CountModel(weighted, size_nb, weight_bg * mu, np.maximum(factor, 0.5))
+
+
+def spread_of(
+    x_ng: Any, size_n: np.ndarray, mu_g: np.ndarray, weight_ng: np.ndarray, rows: np.ndarray
+) -> np.ndarray:
+    """Return the weighted variance of some cells over the one the model expects, by readout."""
+    x = x_ng[rows].toarray()
+    weight, mean = weight_ng[rows], np.outer(size_n[rows], mu_g)
+    found = ((weight * (x - mean)) ** 2).sum(0)
+    expected = (weight * mean).sum(0)
+    return np.divide(found, expected, out=np.ones(len(mu_g)), where=expected > 1)
+
+
+def _depth_groups(size_n: np.ndarray) -> np.ndarray:
+    edges = np.quantile(size_n, np.linspace(0, 1, N_DEPTHS + 1)[1:-1])
+    return np.unique(np.searchsorted(edges, size_n), return_inverse=True)[1]
+
+
+def sums_of(model: CountModel, member_sn: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return observed and expected weighted counts of groups of cells, [s, g] each."""
+    observed = (member_sn @ model.weighted_ng).toarray()
+    return observed, (member_sn @ model.size_nb).toarray() @ model.expected_bg
+
+
+def log_ratio(
+    observed: np.ndarray, expected: np.ndarray, reference_variance: np.ndarray, factor: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the log fold change and its standard error.
+
+    The variance lies between that under no change (1 / expected) and that of what was seen
+    (1 / observed), at their geometric mean: neither an absent nor a flooded gene is overrated.
+    """
+    seen, due = observed + PRIOR_COUNTS, expected + PRIOR_COUNTS
+    return np.log(seen / due), np.sqrt(factor * (1 / np.sqrt(seen * due) + reference_variance))
+
+
+def without_common_shift(delta_sg: np.ndarray, se_sg: np.ndarray) -> np.ndarray:
+    """Take out the fold change that all readouts share.
+
+    Counts are divided by a total; when a few large genes change, all others move alike against
+    them. That shift is the centre of the bulk: a weighted median refined with Tukey's weights.
+    """
+    precision = 1 / se_sg**2
+    shift = np.empty(len(delta_sg))
+    for i, (delta, w, se) in enumerate(zip(delta_sg, precision, se_sg, strict=True)):
+        order = np.argsort(delta)
+        share = np.cumsum(w[order])
+        at = delta[order[np.searchsorted(share, share[-1] / 2)]]
+        for _ in range(5):
+            rest = (delta - at) / se
+            scale = max(1.4826 * float(np.median(np.abs(rest))), 1.0)
+            tukey = w * np.maximum(1 - (rest / (4.685 * scale)) ** 2, 0) ** 2
+            at = float(tukey @ delta / max(float(tukey.sum()), 1e-300))
+        shift[i] = at
+    return delta_sg - shift[:, None]
