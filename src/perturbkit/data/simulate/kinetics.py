@@ -42,11 +42,12 @@ def steady_states(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the log levels of all genes at rest and in each condition of one context.
 
-    A gene's level is y = basal (1 + w) P / (1 + w P) with P the product over its active edges of
-    (1 + (F - 1) h(y_source)) divided by its value at y = 1, h(y) = y^n / (K^n + y^n), F the fold
-    change (its inverse for a repressor), w the promoter's openness: independent binding of each
-    regulator and saturation of the promoter. All levels are 1 where basal is 1 and no edge is
-    inactive. Sweeps go down the hierarchy, so that without feedback the second changes nothing.
+    A gene's level is y = basal (1 + w) P / (1 + w P) with P the product over its active inputs of
+    (1 + (F - 1) h(s)) divided by its value at s = 1, h(s) = s^n / (K^n + s^n), s the level of the
+    regulator or the product of those of a complex's members, F the fold change (its inverse for a
+    repressor), w the promoter's openness: independent binding and saturation of the promoter.
+    All levels are 1 where basal is 1 and no edge is inactive. Sweeps go down the hierarchy, so
+    that without feedback the second changes nothing.
 
     Args:
         network: edges and genes.
@@ -77,10 +78,11 @@ def steady_states(
 
 @dataclass(frozen=True, eq=False)
 class _Tier:
-    """The regulated genes of one level and their incoming edges, edges grouped by gene."""
+    """The regulated genes of one level; their edges ordered by gene, then by input."""
 
     genes: np.ndarray
-    first: np.ndarray
+    first_input: np.ndarray
+    first_member: np.ndarray
     source: np.ndarray
     hill: np.ndarray
     log_half: np.ndarray
@@ -90,17 +92,20 @@ class _Tier:
 
 def _tiers(network: Network, active_e: np.ndarray) -> list[_Tier]:
     edges = np.flatnonzero(active_e)
-    order = np.lexsort((network.source[edges], network.target[edges]))
-    edges = edges[order]
+    edges = edges[np.lexsort((network.group[edges], network.target[edges]))]
     level_e = network.level[network.target[edges]]
     tiers = []
     for level in np.unique(level_e):
-        e = edges[level_e == level]
+        members = edges[level_e == level]
+        member_of = network.group[members]
+        starts = np.flatnonzero(np.r_[True, member_of[1:] != member_of[:-1]])
+        e = members[starts]
         genes, first = np.unique(network.target[e], return_index=True)
         hill, half = network.hill[e, None], network.log_half[e, None]
         gain = np.expm1(network.sign[e] * network.log_fold[e])[:, None]
         rest = np.log1p(gain * expit(-hill * half))
-        tiers.append(_Tier(genes, first, network.source[e], hill, half, gain, rest))
+        source = network.source[members]
+        tiers.append(_Tier(genes, first, starts, source, hill, half, gain, rest))
     return tiers
 
 
@@ -138,8 +143,11 @@ def _settle(
         moved = np.zeros(log_gb.shape[1])
         for tier in tiers:
             seen = log_gb[tier.source] + activity[tier.source]
+            seen = np.add.reduceat(seen, tier.first_member, axis=0)
             bound = expit(tier.hill * (seen - tier.log_half))
-            total = np.add.reduceat(np.log1p(tier.gain * bound) - tier.rest, tier.first, axis=0)
+            total = np.add.reduceat(
+                np.log1p(tier.gain * bound) - tier.rest, tier.first_input, axis=0
+            )
             w = openness[tier.genes]
             new = basal[tier.genes] + total + np.log1p(w) - np.log1p(w * np.exp(total))
             change = step * (new - log_gb[tier.genes])

@@ -26,11 +26,14 @@ def demo() -> SimulationConfig:
 def planted_edges() -> SimulationConfig:
     """Return 5,000 cells x 1,000 genes, 100 perturbations, one context, about 1,000 counts a cell.
 
-    For network inference: every perturbed gene is a regulator, hierarchies are shallow.
+    For network inference: every perturbed gene is a regulator, the hierarchy is shallow, and no
+    complexes make edges indistinguishable.
     """
     return SimulationConfig(
         n_genes=1000, n_contexts=1, n_perturbations=100, n_cells=40, n_control_cells=1000,
-        regulator_targets=1.0, network=NetworkConfig(regulators=0.12, n_levels=3),
+        regulator_targets=1.0,
+        network=NetworkConfig(regulators=0.12, n_levels=3, mean_regulators=2.5, complexes=0.0,
+                              common_response=0.0),
     )  # fmt: skip
 
 

@@ -24,22 +24,28 @@ class NetworkConfig(Config):
     n_modules: Annotated[int, Field(ge=0, le=500)] = 0
     """modules of genes regulated together; 0 makes one for every 25 genes"""
     within_module: Share = 0.8
-    """share of edges whose ends lie in one module"""
-    mean_regulators: Annotated[float, Field(ge=1, le=20)] = 2.5
+    """share of edges whose ends lie in one module, as far as its levels allow"""
+    mean_regulators: Annotated[float, Field(ge=1, le=20)] = 4.0
     """regulators of a gene below level 0, on average"""
     exponent: Annotated[float, Field(gt=1.2, le=6)] = 2.3
     """exponent of the power law of out-degrees; smaller makes larger hubs"""
+    complexes: Share = 0.5
+    """chance that a regulator joins the complex of another of its module and level; a complex
+    acts only as far as all its members are there, so their perturbations look alike"""
+    common_response: Share = 0.6
+    """share of upper regulators that feed one integrator, such as growth, whose targets then
+    respond to most strong perturbations; 0 makes none"""
     feedback: Annotated[float, Field(ge=0, le=0.3)] = 0.05
     """feedback edges, as a share of the edges between regulators; each closes a cycle"""
-    activators: Share = 0.7
-    """share of edges that activate; the others repress"""
+    activators: Share = 0.75
+    """share of regulators that mostly activate; the others mostly repress"""
     fold: Annotated[float, Field(gt=1, le=100)] = 5.0
     """median fold change between an edge's absent and saturating regulator"""
     fold_sd: Annotated[float, Field(ge=0, le=2)] = 0.4
     """standard deviation of the log of that fold change"""
     hill: Annotated[float, Field(ge=0.5, le=8)] = 1.8
     """mean Hill coefficient"""
-    openness: Annotated[float, Field(ge=0, le=100)] = 0.3
+    openness: Annotated[float, Field(ge=0, le=100)] = 0.5
     """median promoter occupancy odds at rest: 0 makes effects multiply, larger saturates them"""
 
 
@@ -100,6 +106,8 @@ class SimulationConfig(Config):
     """genes perturbed alone"""
     n_doubles: Annotated[int, Field(ge=0, le=20_000)] = 0
     """pairs of those genes perturbed together"""
+    related_doubles: Share = 0.5
+    """share of the pairs that lie in one module, as far as there are enough"""
     kind: Literal["crispri", "crispra", "ko"] = "crispri"
     """how genes are perturbed"""
     regulator_targets: Share = 0.7

@@ -73,7 +73,8 @@ def _plan(
 ) -> tuple[list[Condition], np.ndarray]:
     """Return the conditions, controls first, and how many cells each has; 0 is not measured."""
     singles = _targets(config, world, rng)
-    first, second = _pairs(config.n_perturbations, config.n_doubles, rng)
+    module = world.network.module[world.genes.encode(singles)]
+    first, second = _pairs(module, config.n_doubles, config.related_doubles, rng)
     sets = [(g,) for g in singles]
     sets += [(singles[a], singles[b]) for a, b in zip(first, second, strict=True)]
     shape = (len(sets), len(world.contexts))
@@ -103,15 +104,20 @@ def _targets(config: SimulationConfig, world: World, rng: np.random.Generator) -
     return [world.genes[int(i)] for i in chosen]
 
 
-def _pairs(n: int, k: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Choose k of the pairs of n things."""
-    if not k:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    chosen = np.sort(rng.choice(n * (n - 1) // 2, k, replace=False))
-    ends = np.cumsum(np.arange(n - 1, 0, -1))
-    first = np.searchsorted(ends, chosen, side="right")
-    second = n - (ends[first] - chosen)
-    return first, second
+def _pairs(
+    module: np.ndarray, k: int, related: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose k pairs of perturbed genes, a share of them of one module; as positions."""
+    n = len(module)
+    first, second = np.nonzero((module[:, None] == module) & np.tri(n, k=-1, dtype=bool).T)
+    n_related = min(len(first), round(related * k))
+    codes = rng.permutation(first * n + second)[:n_related]
+    while len(codes) < k:
+        a, b = np.sort(rng.integers(n, size=(2, 2 * k)), axis=0)
+        new = np.concatenate([codes, (a * n + b)[a < b]])
+        codes = new[np.sort(np.unique(new, return_index=True)[1])][:k]
+    codes = np.sort(codes)
+    return codes // n, codes % n
 
 
 def _with_every_gene(table: pl.DataFrame, world: World) -> pl.DataFrame:

@@ -227,9 +227,10 @@ def _draw_contexts(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return which edges work in each context and the log basal production there."""
     n, settings = config.n_contexts, config.context
-    n_edges, n_genes = len(network.source), network.n_genes
-    active = rng.random((n, n_edges)) >= settings.edge_difference
-    active[rng.integers(n, size=n_edges), np.arange(n_edges)] = True
+    n_groups, n_genes = network.n_groups, network.n_genes
+    active = rng.random((n, n_groups)) >= settings.edge_difference
+    active[rng.integers(n, size=n_groups), np.arange(n_groups)] = True
+    active = active[:, network.group]
     if n == 1:
         return active, np.zeros((1, n_genes))
     spread = settings.basal_sd * np.sqrt(0.5)
