@@ -16,6 +16,16 @@ where two full replicates differ by two: errors shrink by the square root of 2, 
 1 - R2 by 2; correlations step up by Spearman-Brown 2r / (1 + r); `half` stays, a lower bound."""
 
 
+def stepped_up(score: np.ndarray, ceiling: Ceiling) -> np.ndarray:
+    """Step a score of half the cells against the other half up to a replicate of full size."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if ceiling == "correlation":
+            return np.where(score > 0, 2 * score / (1 + score), score)
+        if ceiling == "determination":
+            return 1 - (1 - score) / 2
+        return score / {"half": 1.0, "error": np.sqrt(2), "squared_error": 2.0}[ceiling]
+
+
 @dataclass(frozen=True, eq=False)
 class Pair:
     """Truth and prediction of the same conditions and readouts, aligned by name.
@@ -76,9 +86,4 @@ class MetricCard(Card):
 
     def replicate(self, score_c: np.ndarray) -> np.ndarray:
         """Step the scores of half the cells against the other half up to a full-size replicate."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            if self.ceiling == "correlation":
-                return np.where(score_c > 0, 2 * score_c / (1 + score_c), score_c)
-            if self.ceiling == "determination":
-                return 1 - (1 - score_c) / 2
-            return score_c / {"half": 1.0, "error": np.sqrt(2), "squared_error": 2.0}[self.ceiling]
+        return stepped_up(score_c, self.ceiling)

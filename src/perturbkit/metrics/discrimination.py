@@ -5,6 +5,7 @@ from functools import partial
 from typing import Literal
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from perturbkit.core.condition import conditions_of
 from perturbkit.metrics.card import MetricCard, Pair
@@ -29,7 +30,7 @@ def mid_rank_score(distance_cq: np.ndarray, own_c: np.ndarray) -> np.ndarray:
     valid = np.isfinite(distance_cq)
     valid[np.arange(len(own_c)), own_c] = False
     with np.errstate(invalid="ignore"):
-        tied = np.abs(distance_cq - own) <= TIE * np.abs(own)
+        tied = np.abs(distance_cq - own) <= TIE * np.abs(own) + 1e-12
         nearer = (distance_cq < own) & ~tied
     n = (valid & np.isfinite(own)).sum(1)
     lost = (valid & nearer).sum(1) + 0.5 * (valid & tied).sum(1)
@@ -43,12 +44,38 @@ def distances(
 
     Over readouts measured on both sides, and without the readouts listed for each prediction.
     """
+    if not (np.isnan(predicted_cg).any() or np.isnan(truth_qg).any()):
+        return _complete(predicted_cg.astype(np.float64), truth_qg.astype(np.float64), kind, skip_c)
     result = np.empty((len(predicted_cg), len(truth_qg)))
     for c, skip in enumerate(skip_c):
         kept = ~np.isnan(predicted_cg[c])
         kept[skip] = False
         result[c] = _row(predicted_cg[c, kept].astype(np.float64), truth_qg[:, kept], kind)
     return result
+
+
+def _complete(
+    predicted_cg: np.ndarray, truth_qg: np.ndarray, kind: Distance, skip_c: list[np.ndarray]
+) -> np.ndarray:
+    """Distances where everything is measured: all readouts at once, the skipped ones taken off."""
+    sizes = np.array([predicted_cg.shape[1] - len(skip) for skip in skip_c])
+    if kind == "cosine":
+        product = predicted_cg @ truth_qg.T
+        own = np.square(predicted_cg).sum(1)
+        square = np.repeat(np.square(truth_qg).sum(1)[None], len(skip_c), 0)
+        for c, skip in enumerate(skip_c):
+            product[c] -= truth_qg[:, skip] @ predicted_cg[c, skip]
+            own[c] -= np.square(predicted_cg[c, skip]).sum()
+            square[c] -= np.square(truth_qg[:, skip]).sum(1)
+        scale = np.sqrt(np.maximum(own[:, None], 0) * np.maximum(square, 0))
+        similarity = np.divide(product, scale, out=np.zeros_like(product), where=scale > 0)
+        return np.where(sizes[:, None] > 0, 1 - similarity, np.nan)
+    result = cdist(predicted_cg, truth_qg, "cityblock" if kind == "l1" else "sqeuclidean")
+    for c, skip in enumerate(skip_c):
+        gap = np.abs(truth_qg[:, skip] - predicted_cg[c, skip])
+        result[c] -= (gap if kind == "l1" else gap**2).sum(1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.maximum(result, 0) / sizes[:, None]
 
 
 def _row(predicted_g: np.ndarray, truth_qg: np.ndarray, kind: Distance) -> np.ndarray:
