@@ -1,7 +1,5 @@
 """Kernels of closed-form models: leading directions, and ridge judged by leaving one out."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 _EXACT = 600
@@ -44,49 +42,41 @@ def centred(gram_pp: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return gram_pp - to_mean[:, None] - to_mean[None] + to_mean[rows].mean()
 
 
-@dataclass(frozen=True)
-class KernelRidge:
-    """A kernel ridge with intercept, at the penalty that predicts best what is left out."""
+class RidgePath:
+    """Kernel ridge with intercept at any penalty, from one eigendecomposition.
 
-    ridge: float
-    """the penalty, in units of the mean eigenvalue of the Gram matrix"""
-    dual_nr: np.ndarray
-    """predict by `gram_with_training @ dual_nr + mean_r`"""
-    mean_r: np.ndarray
-    """the intercept: mean of the targets"""
-    left_out_nr: np.ndarray
-    """prediction of each training row by a fit without it"""
-
-
-def kernel_ridge(
-    gram_nn: np.ndarray, target_nr: np.ndarray, ridges: tuple[float, ...]
-) -> KernelRidge:
-    """Fit at each penalty and keep the one with the smallest leave-one-out squared error.
-
-    The leave-one-out errors are exact: residual / (1 - H_ii), H the hat matrix with intercept.
+    Predict by `gram_with_training @ dual_nr(ridge) + mean_r`, with features centred on those of
+    the training rows.
 
     Args:
         gram_nn: Gram matrix of centred features.
-        target_nr: targets, any number of columns; one penalty serves all.
-        ridges: penalties to try, in units of the mean eigenvalue.
+        target_nr: targets, any number of columns.
     """
-    mean_r = target_nr.mean(0)
-    size, vectors = np.linalg.eigh(gram_nn)
-    size = np.maximum(size, 0)
-    unit = max(size.mean(), 1e-30)
-    rotated = vectors.T @ (target_nr - mean_r)
-    best, lowest = None, np.inf
-    for ridge in ridges:
-        kept = 1 / (size + ridge * unit)
-        left = vectors @ ((ridge * unit * kept)[:, None] * rotated)
-        hat = 1 - vectors**2 @ (ridge * unit * kept) + 1 / len(gram_nn)
-        left /= np.maximum(1 - hat, 1e-9)[:, None]
-        error = float((left**2).sum())
-        if best is None or error < lowest:
-            best, lowest = (ridge, kept, left), error
-    assert best is not None, "kernel_ridge needs at least one penalty"
-    ridge, kept, left = best
-    return KernelRidge(ridge, vectors @ (kept[:, None] * rotated), mean_r, target_nr - left)
+
+    def __init__(self, gram_nn: np.ndarray, target_nr: np.ndarray) -> None:
+        size, self.vectors = np.linalg.eigh(gram_nn)
+        self.size = np.maximum(size, 0)
+        self.unit = max(float(self.size.mean()), 1e-30)
+        self.mean_r = target_nr.mean(0)
+        self.rotated = self.vectors.T @ (target_nr - self.mean_r)
+
+    def dual_nr(self, ridge: float) -> np.ndarray:
+        """Return the dual weights at a penalty in units of the mean eigenvalue."""
+        return self.vectors @ (self.rotated / (self.size + ridge * self.unit)[:, None])
+
+    def missed_nr(self, ridge: float) -> np.ndarray:
+        """Return measured minus predicted, each row predicted by a fit without it.
+
+        Exact: residual / (1 - H_ii), with H the hat matrix of ridge and intercept.
+        """
+        left = ridge * self.unit / (self.size + ridge * self.unit)
+        residual = self.vectors @ (left[:, None] * self.rotated)
+        kept = self.vectors**2 @ left - 1 / len(self.size)
+        return residual / np.maximum(kept, 1e-9)[:, None]
+
+    def errors(self, ridges: tuple[float, ...]) -> np.ndarray:
+        """Return the squared error of leaving one out at each penalty."""
+        return np.array([np.square(self.missed_nr(r)).sum() for r in ridges])
 
 
 def slope(predictor: np.ndarray, target: np.ndarray) -> float:

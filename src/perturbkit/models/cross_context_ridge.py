@@ -10,7 +10,7 @@ from perturbkit.core.config import Config
 from perturbkit.core.features import Features
 from perturbkit.core.responses import Responses
 from perturbkit.models.card import ModelCard, State
-from perturbkit.models.closed_form import centred, kernel_ridge, leading_directions, slope
+from perturbkit.models.closed_form import RidgePath, centred, leading_directions, slope
 from perturbkit.models.deltas import Effects, Frame
 from perturbkit.models.mean_delta import MeanDeltaConfig, shrinkage_left_out
 
@@ -86,11 +86,11 @@ def fit_context(
     kernel = centred(kernel_pp, rows_p)
     if config.components is not None:
         kernel = leading_part(kernel, rows_p, config.components)
-    fit = kernel_ridge(kernel[np.ix_(rows_p, rows_p)], target_nr, config.ridges)
+    path = RidgePath(kernel[np.ix_(rows_p, rows_p)], target_nr)
+    ridge = config.ridges[int(np.argmin(path.errors(config.ridges)))]
     own = own_pr - own_pr[rows_p].mean(0)
-    missed = target_nr - fit.left_out_nr
-    share = slope(own[rows_p], missed) if config.share is None else config.share
-    return kernel[:, rows_p] @ fit.dual_nr + fit.mean_r + share * own
+    share = slope(own[rows_p], path.missed_nr(ridge)) if config.share is None else config.share
+    return kernel[:, rows_p] @ path.dual_nr(ridge) + path.mean_r + share * own
 
 
 class CrossContextRidge:
