@@ -129,17 +129,23 @@ def profiles_of(stats: GroupStats, table: pl.DataFrame, var: pd.DataFrame, unit:
     else:
         obs["batch"] = "all"
     obs.index = pd.Index(names, dtype=object)
-    layers = {
-        "var": stats.var_kg, "fraction": stats.fraction_kg,
-        HALF_LAYERS[0]: stats.half_a_kg, HALF_LAYERS[1]: stats.half_b_kg,
-    }  # fmt: skip
-    adata = ad.AnnData(
-        X=stats.mean_kg[kept].astype(np.float32),
-        obs=obs,
-        var=var,
-        layers={name: value[kept].astype(np.float32) for name, value in layers.items()},
-    )
+    layers = _layers(stats, kept)
+    adata = ad.AnnData(X=layers.pop("mean"), obs=obs, var=var, layers=layers)
     return Screen.of(adata, level="profiles", unit=unit)  # pyright: ignore[reportArgumentType]
+
+
+def _layers(stats: GroupStats, kept: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what a profile says of each readout, float32, a few groups at a time."""
+    shape = (kept.size, stats.moments_kgs.shape[1])
+    names = ("mean", "var", "fraction", *HALF_LAYERS)
+    layers = {name: np.empty(shape, np.float32) for name in names}
+    for low in range(0, kept.size, 64):
+        rows = slice(low, low + 64)
+        part = GroupStats(stats.n_ks[kept[rows]], stats.moments_kgs[kept[rows]])
+        values = (part.mean_kg, part.var_kg, part.fraction_kg, part.half_a_kg, part.half_b_kg)
+        for name, value in zip(names, values, strict=True):
+            layers[name][rows] = value
+    return layers
 
 
 def responses_of(screen: Screen, rng: np.random.Generator | None = None) -> Responses:

@@ -47,6 +47,10 @@ class GroupStats:
             total.moments_kgs[into_k[k]] += self.moments_kgs[k]
         return total
 
+    def block(self, rows: slice) -> "GroupStats":
+        """Return some of the groups, sharing the numbers."""
+        return GroupStats(self.n_ks[rows], self.moments_kgs[rows])
+
     @property
     def n_k(self) -> np.ndarray:
         """Cells of each group."""
@@ -175,7 +179,7 @@ def _accumulate(data, indices, indptr, columns_g, order, code_n, half_n, scale_n
             if value == 0.0 or g < 0:
                 continue
             if logged:
-                small = int(value) if value < SMALL else 0
+                small = int(value) if 0 < value < SMALL else 0
                 if small == value:
                     if table[small] < 0:
                         table[small] = np.log1p(value * scale_n[row])

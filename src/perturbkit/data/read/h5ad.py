@@ -141,11 +141,16 @@ def write_screen(screen: Screen, path: str | Path) -> None:
         FileError: the place cannot be written.
         SchemaError: a column holds objects that have no place in a file.
     """
-    adata = screen.adata.copy()
-    adata.uns[STAMP] = {"unit": screen.unit, "level": screen.level, "format": FORMAT}
+    adata = screen.adata
+    stamp = {"unit": screen.unit, "level": screen.level, "format": FORMAT}
+    # shares the arrays: nothing is copied
+    stamped = ad.AnnData(
+        X=adata.X, obs=adata.obs, var=adata.var, layers=dict(adata.layers),
+        uns=dict(adata.uns) | {STAMP: stamp},
+    )  # fmt: skip
     with atomic_path(path) as temporary:
         try:
-            adata.write_h5ad(temporary, compression="gzip")
+            stamped.write_h5ad(temporary)
         except TypeError as error:
             message = f"the screen holds something h5ad cannot: {error}; drop that column"
             raise SchemaError(message) from error

@@ -6,36 +6,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 from perturbkit.core.catalog import Catalog
-from perturbkit.core.condition import CONTROL, Kind
-from perturbkit.core.config import Config
+from perturbkit.core.condition import CONTROL
 from perturbkit.core.errors import FileError, SchemaError, UnitError, UnknownNameError, unknown_name
 from perturbkit.core.files import existing
 from perturbkit.core.rng import named_rng
 from perturbkit.core.screen import Screen
 from perturbkit.core.units import UNITS
 from perturbkit.data.read.h5ad import STAMP, read_adata, stated_unit
+from perturbkit.data.read.labels import LabelOptions
 from perturbkit.data.screens.card import ScreenCard
 
 DATA_VARIABLE = "PERTURBKIT_DATA"
 
 
-class GenericOptions(Config):
-    """How to read an h5ad file that no card knows; each names a column of `obs` or a label."""
+class GenericOptions(LabelOptions):
+    """How to read an h5ad file that no card knows."""
 
-    perturbation: str = "perturbation"
-    """column with the notation of each row's perturbation"""
-    context: str | None = None
-    """column with the context; by default `context` where there is one, else one context"""
-    batch: str | None = None
-    """column with the batch"""
-    dose_um: str | None = None
-    """column with the dose in micromolar"""
-    time_h: str | None = None
-    """column with the time in hours"""
-    control: str | None = None
-    """the label of the controls, if it is not `control`"""
-    kind: Kind | None = None
-    """how the cells were perturbed, the same for all"""
     level: Literal["cells", "profiles"] | None = None
     """what the rows are; by default what the file states, else cells"""
 
@@ -110,7 +96,8 @@ def read_generic(file: Path, unit: str | None, options: Mapping[str, Any]) -> Sc
     found = stated_unit(adata, unit, file.name)
     stamp = adata.uns.get(STAMP)
     level = chosen.level or (str(stamp["level"]) if isinstance(stamp, dict) else "cells")
-    columns = {n: c for n in ("context", "batch", "dose_um", "time_h") if (c := _of(chosen, n))}
+    named = {n: getattr(chosen, n) for n in ("context", "batch", "dose_um", "time_h")}
+    columns = {n: c for n, c in named.items() if c}
     if chosen.control is not None:
         _rename_control(adata.obs, chosen.perturbation, chosen.control, file)
     return Screen.of(
@@ -121,10 +108,6 @@ def read_generic(file: Path, unit: str | None, options: Mapping[str, Any]) -> Sc
         columns=columns,
         constants={"kind": chosen.kind} if chosen.kind else None,
     )
-
-
-def _of(options: GenericOptions, name: str) -> str | None:
-    return getattr(options, name)
 
 
 def _rename_control(obs: Any, column: str, control: str, file: Path) -> None:
