@@ -1,12 +1,10 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
 from perturbkit.core.condition import Condition
 from perturbkit.core.errors import DivergedError
-from perturbkit.data.simulate import SimulationConfig, draw_world
+from perturbkit.data.simulate import SimulationConfig, draw_world, kinetics
 from perturbkit.data.simulate.kinetics import Doses, steady_states
 from perturbkit.data.simulate.network import Network, draw_network
 from perturbkit.data.simulate.settings import ContextConfig, NetworkConfig
@@ -165,7 +163,7 @@ def test_the_answer_does_not_depend_on_what_else_is_asked(world):
     np.testing.assert_allclose(together[7], alone[0], atol=1e-8)
 
 
-def test_feedback_without_a_steady_state_is_refused():
+def test_an_oscillator_is_put_at_the_point_it_circles_or_refused(monkeypatch):
     net = Network(
         source=np.array([0, 1, 2]), target=np.array([1, 2, 0]), group=np.arange(3),
         sign=np.full(3, -1, np.int8), log_fold=np.full(3, np.log(1000)), hill=np.full(3, 8.0),
@@ -173,9 +171,19 @@ def test_feedback_without_a_steady_state_is_refused():
         module=np.zeros(3, np.int64), openness=np.full(3, 0.1),
     )  # fmt: skip
     nothing = Doses(*(np.zeros(0, t) for t in (np.int64, np.int64, float, float)))
-    basal = np.full(3, 0.1)
-    calm = replace(net, log_fold=np.full(3, np.log(5)), hill=np.full(3, 2.0))
-    rest, _ = steady_states(calm, np.ones(3, bool), basal, nothing, 0)
-    assert np.ptp(rest) < 1e-6
+    basal, active = np.full(3, 0.1), np.ones(3, bool)
+    rest, _ = steady_states(net, active, basal, nothing, 0)
+    y = np.exp(rest)
+    np.testing.assert_allclose(production(net, active, basal, y, 1.0, np.ones(3)), y, rtol=1e-8)
+    monkeypatch.setattr(kinetics, "NEWTON_STEPS", 1)
     with pytest.raises(DivergedError, match=r"lower network\.feedback"):
-        steady_states(net, np.ones(3, bool), basal, nothing, 0)
+        steady_states(net, active, basal, nothing, 0)
+
+
+def test_newtons_method_agrees_with_sweeps(monkeypatch):
+    net = draw_network(NetworkConfig(feedback=0.2), 60, np.random.default_rng(3))
+    doses = Doses(np.array([3, 9]), np.array([0, 1]), np.full(2, -1.5), np.array([0.0, -np.inf]))
+    arguments = (net, np.ones(len(net.source), bool), np.zeros(60), doses, 2)
+    swept = steady_states(*arguments)[1]
+    monkeypatch.setattr(kinetics, "SWEEPS", 1)
+    np.testing.assert_allclose(steady_states(*arguments)[1], swept, atol=1e-6)

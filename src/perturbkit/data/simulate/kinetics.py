@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import spsolve
 from scipy.special import expit
 
 from perturbkit.core.errors import DivergedError
@@ -10,9 +12,12 @@ from perturbkit.data.simulate.network import Network
 
 TOLERANCE = 1e-9
 """Largest change of any log level in the last sweep."""
-MAX_SWEEPS = 900
-CALM = ((0, 1.0), (30, 0.5), (120, 0.2), (400, 0.05))
-"""From which sweep on each moves which part of the way; shorter steps stop oscillation."""
+SWEEPS = 90
+CALM_SWEEPS = 30
+"""After so many sweeps each further one moves half of the way, which stops most oscillation."""
+NEWTON_STEPS = 60
+"""What sweeps do not settle, Newton's method does, one condition after the other."""
+LONGEST_STEP = 1.0
 ROUNDING = 1e-6
 """Smaller changes of a log level are rounding of the sweeps: genes not reached stay at rest."""
 BLOCK = 256
@@ -120,6 +125,16 @@ def _dense(doses: Doses, low: int, high: int, n_genes: int) -> tuple[np.ndarray,
     return shift[0], shift[1]
 
 
+def _bound(
+    tier: _Tier, log_gb: np.ndarray, activity_gb: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far each input is bound, 0 to 1, and the log of the product P of each gene."""
+    seen = log_gb[tier.source] + activity_gb[tier.source]
+    bound = expit(tier.hill * (np.add.reduceat(seen, tier.first_member, axis=0) - tier.log_half))
+    effect = np.log1p(tier.gain * bound) - tier.rest
+    return bound, np.add.reduceat(effect, tier.first_input, axis=0)
+
+
 def _settle(
     network: Network,
     tiers: list[_Tier],
@@ -133,21 +148,15 @@ def _settle(
     openness = network.openness[:, None]
     result = np.empty_like(log_gb)
     left = np.arange(log_gb.shape[1])
-    log_gb = log_gb.copy()
     unregulated = np.ones(network.n_genes, bool)
     for tier in tiers:
         unregulated[tier.genes] = False
-    log_gb[unregulated] = basal[unregulated]
-    for sweep in range(MAX_SWEEPS):
-        step = next(s for begin, s in reversed(CALM) if sweep >= begin)
+    log_gb = np.where(unregulated[:, None], basal, log_gb)
+    for sweep in range(SWEEPS):
+        step = 1.0 if sweep < CALM_SWEEPS else 0.5
         moved = np.zeros(log_gb.shape[1])
         for tier in tiers:
-            seen = log_gb[tier.source] + activity[tier.source]
-            seen = np.add.reduceat(seen, tier.first_member, axis=0)
-            bound = expit(tier.hill * (seen - tier.log_half))
-            total = np.add.reduceat(
-                np.log1p(tier.gain * bound) - tier.rest, tier.first_input, axis=0
-            )
+            _, total = _bound(tier, log_gb, activity)
             w = openness[tier.genes]
             new = basal[tier.genes] + total + np.log1p(w) - np.log1p(w * np.exp(total))
             change = step * (new - log_gb[tier.genes])
@@ -161,8 +170,52 @@ def _settle(
             basal, activity = basal[:, keep], activity[:, keep]
         if not left.size:
             return result
+    for i, column in enumerate(left):
+        column_of = (slice(None), slice(i, i + 1))
+        result[:, column] = _newton(
+            network, tiers, basal[column_of], activity[column_of], log_gb[column_of]
+        )
+    return result
+
+
+def _newton(
+    network: Network,
+    tiers: list[_Tier],
+    basal: np.ndarray,
+    activity: np.ndarray,
+    log_g1: np.ndarray,
+) -> np.ndarray:
+    """Return the log levels, [g], at which production equals decay; all arrays are [g, 1].
+
+    Where the network keeps oscillating, this is the point it oscillates around.
+    """
+    rows, columns = [], []
+    for tier in tiers:
+        inputs = np.diff(np.r_[tier.first_input, len(tier.hill)])
+        members = np.diff(np.r_[tier.first_member, len(tier.source)])
+        rows.append(np.repeat(np.repeat(tier.genes, inputs), members))
+        columns.append(tier.source)
+    where = (np.concatenate(rows), np.concatenate(columns))
+    for _ in range(NEWTON_STEPS):
+        fault, slopes = basal - log_g1, []
+        for tier in tiers:
+            bound, total = _bound(tier, log_g1, activity)
+            w = network.openness[tier.genes, None]
+            odds = w * np.exp(total)
+            fault[tier.genes] += total + np.log1p(w) - np.log1p(odds)
+            slope = tier.gain * tier.hill * bound * (1 - bound) / (1 + tier.gain * bound)
+            inputs = np.diff(np.r_[tier.first_input, len(tier.hill)])
+            slope = slope[:, 0] * np.repeat(1 / (1 + odds[:, 0]), inputs)
+            slopes.append(np.repeat(slope, np.diff(np.r_[tier.first_member, len(tier.source)])))
+        if np.abs(fault).max() < TOLERANCE:
+            return log_g1[:, 0]
+        size = network.n_genes
+        jacobian = sparse.csc_array((np.concatenate(slopes), where), shape=(size, size))
+        step = spsolve(sparse.eye_array(size, format="csc") - jacobian, fault[:, 0])
+        log_g1 = log_g1 + (step * min(1.0, LONGEST_STEP / np.abs(step).max()))[:, None]
     message = (
-        f"{left.size} conditions had not settled after {MAX_SWEEPS} sweeps; the feedback is too "
-        "strong for a steady state: lower network.feedback, network.fold or network.hill"
+        f"a condition had not settled after {SWEEPS} sweeps and {NEWTON_STEPS} steps of Newton's "
+        "method; the feedback is too strong for a steady state: lower network.feedback, "
+        "network.fold or network.hill"
     )
     raise DivergedError(message)

@@ -18,7 +18,7 @@ COMMON_SHARE = 0.25
 WEAK_COMMON = 0.5
 """Part of the log fold change that edges of the common response have."""
 GENES_PER_MODULE = 25
-WEAK_FEEDBACK = 0.6
+WEAK_FEEDBACK = 0.5
 """Part of the log fold change that feedback edges have: strong loops would never settle."""
 
 
@@ -123,7 +123,7 @@ def draw_network(config: NetworkConfig, n_genes: int, rng: np.random.Generator) 
     n_own = len(unit)
     more_unit, more_target = _draw_common_response(config, units, (unit, target), level, rng)
     source, gene, group = units.expand(np.r_[unit, more_unit], np.r_[target, more_target])
-    back_source, back_target = _draw_feedback(config, source, gene, n_genes, rng)
+    back_source, back_target = _draw_feedback(config, source, gene, module, rng)
     n_back = len(back_source)
     group = np.r_[group, n_own + len(more_unit) + np.arange(n_back)]
     strength = np.ones(group[-1] + 1)
@@ -265,15 +265,16 @@ def _draw_feedback(
     config: NetworkConfig,
     source: np.ndarray,
     target: np.ndarray,
-    n_genes: int,
+    module: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw edges from regulators back to their ancestors."""
+    """Draw edges from regulators back to ancestors of their module: loops that do not tangle."""
     regulators = np.unique(source)
     inside = np.isin(target, regulators)
     a = np.searchsorted(regulators, source[inside])
     b = np.searchsorted(regulators, target[inside])
-    ancestor, descendant = np.nonzero(reachable(a, b, len(regulators)))
+    local = module[regulators][:, None] == module[regulators]
+    ancestor, descendant = np.nonzero(reachable(a, b, len(regulators)) & local)
     wanted = min(round(config.feedback * inside.sum()), len(ancestor))
     chosen = rng.choice(len(ancestor), wanted, replace=False) if wanted else np.zeros(0, np.int64)
     return regulators[descendant[chosen]], regulators[ancestor[chosen]]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from perturbkit.core.condition import CONDITION_SCHEMA, Condition, condition_keys, condition_table
+from perturbkit.core.condition import Condition, condition_keys, condition_table, conditions_of
 from perturbkit.core.errors import SchemaError
 from perturbkit.core.graph import Graph
 from perturbkit.core.responses import Responses
@@ -52,15 +52,18 @@ def simulate(
     world = draw_world(config, world_rng, topology)
     conditions, n_cells = _plan(config, world, plan_rng)
     table = condition_table(conditions).with_columns(n_cells=pl.Series(n_cells))
-    measured = table.filter(pl.col("n_cells") > 0)
-    screen = world.measure(
-        measured.select(*CONDITION_SCHEMA), measured["n_cells"].to_numpy(), cell_rng
-    )
-    if config.truth == "screen":
-        table = measured
-    elif config.truth == "genes":
+    if config.truth == "genes":
         table = _with_every_gene(table, world)
-    return Simulated(screen, world.respond(table), world.graph(), world.network.level, world)
+    asked = conditions_of(table)
+    expected = world.expected(asked)
+    rows = np.flatnonzero(table["n_cells"].to_numpy() > 0)
+    of_rows = (expected[0][rows], expected[1][rows])
+    counts = table["n_cells"].to_numpy()[rows]
+    screen = world.count([asked[i] for i in rows], of_rows, counts, cell_rng)
+    if config.truth == "screen":
+        table, expected = table[rows], of_rows
+    responses = world.responses_of(table, expected)
+    return Simulated(screen, responses, world.graph(), world.network.level, world)
 
 
 def _child(rng: np.random.Generator) -> np.random.Generator:

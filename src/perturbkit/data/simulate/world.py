@@ -108,8 +108,13 @@ class World:
             UnknownNameError: a gene or context that is not in this world.
         """
         table = conditions if isinstance(conditions, pl.DataFrame) else condition_table(conditions)
-        asked = conditions_of(table)
-        rest, worked = self.expected(asked)
+        return self.responses_of(table, self.expected(conditions_of(table)))
+
+    def responses_of(
+        self, table: pl.DataFrame, expected: tuple[np.ndarray, np.ndarray]
+    ) -> Responses:
+        """Return the true responses to a table of conditions, given what `expected` said of it."""
+        rest, worked = expected
         escape = self.config.efficacy.escape
         mixed = worked + escape * (rest - worked) if escape else worked
         values = np.log1p(1e4 * mixed).astype(np.float32)
@@ -134,11 +139,21 @@ class World:
         """
         table = conditions if isinstance(conditions, pl.DataFrame) else condition_table(conditions)
         asked = conditions_of(table)
+        return self.count(asked, self.expected(asked), n_cells, rng)
+
+    def count(
+        self,
+        asked: list[Condition],
+        expected: tuple[np.ndarray, np.ndarray],
+        n_cells: np.ndarray | int,
+        rng: np.random.Generator,
+    ) -> Screen:
+        """Count cells of conditions, given what `expected` said of them; see `measure`."""
         if not any(c.is_control for c in asked):
             message = "no control among the conditions; add World.controls() to what is measured"
             raise SchemaError(message)
         counts = np.broadcast_to(np.asarray(n_cells, np.int64), len(asked))
-        rest, worked = self.expected(asked)
+        rest, worked = expected
         context = self.contexts.encode(c.context for c in asked)
         settings = self.config.cells
         code, batch = _deal(counts, context, settings.n_batches, rng)
