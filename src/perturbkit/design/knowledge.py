@@ -1,0 +1,196 @@
+"""What is known of a pool before anything is measured: features, networks and a static prior."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy import sparse
+
+from perturbkit.core.errors import SchemaError
+from perturbkit.core.graph import Graph
+from perturbkit.core.sets import membership
+from perturbkit.core.vocabulary import Vocabulary
+from perturbkit.genes.membership import MembershipConfig, membership_features
+from perturbkit.genes.spectral import SpectralConfig, spectral_features
+
+_SHRINK = 5.0
+MAX_SET = 1500
+"""Larger gene sets say too little to count."""
+
+
+@dataclass(frozen=True, eq=False)
+class Knowledge:
+    """Known of each condition of a pool, rows in the pool's order."""
+
+    features_cd: np.ndarray
+    """float32 [c, d]; a gene no source knows has zeros"""
+    networks: Mapping[str, sparse.csr_array]
+    """float32 [c, c] symmetric, 0 or 1, one for each undirected source"""
+    prior_c: np.ndarray
+    """float64 [c], standard score: what to expect of each condition before the first round"""
+    says: tuple[str, ...] = field(default=())
+    """what the prior is made of, for reasons and reports"""
+    sources: tuple[np.ndarray, ...] = field(default=())
+    """the features of each source apart, [c, d_i]"""
+
+    @property
+    def adjacency(self) -> sparse.csr_array | None:
+        """The first network, or None."""
+        return next(iter(self.networks.values()), None)
+
+    def select(self, rows: np.ndarray) -> "Knowledge":
+        """Return the knowledge of some rows; the prior is standardised again."""
+        networks = {n: sparse.csr_array(a[rows][:, rows]) for n, a in self.networks.items()}
+        return replace(
+            self, features_cd=self.features_cd[rows], networks=networks,
+            prior_c=standard(self.prior_c[rows]), sources=tuple(s[rows] for s in self.sources),
+        )  # fmt: skip
+
+    def with_earlier(self, name: str, value_c: np.ndarray) -> "Knowledge":
+        """Add the outcome of an earlier screen as features and to the prior.
+
+        Args:
+            name: what it is called in reasons.
+            value_c: float64 [c], larger where a hit is more likely; NaN where not measured.
+        """
+        known = np.isfinite(value_c)
+        if not known.any():
+            message = f"the earlier screen {name!r} has none of the pool's genes; check the names"
+            raise SchemaError(message)
+        filled = np.where(known, value_c, np.nanmedian(value_c))
+        columns = [standard(filled), known.astype(float)]
+        columns += [standard(neighbour_mean(a, filled, known)) for a in self.networks.values()]
+        block = np.stack(columns, 1).astype(np.float32)
+        return replace(
+            self, features_cd=np.concatenate([self.features_cd, block], 1),
+            prior_c=standard(self.prior_c + standard(filled)),
+            says=(*self.says, name), sources=(*self.sources, block),
+        )  # fmt: skip
+
+
+def standard(x: np.ndarray) -> np.ndarray:
+    """Return the standard score, 0 where all values are equal."""
+    scale = x.std()
+    return (x - x.mean()) / scale if scale > 0 else np.zeros_like(x, np.float64)
+
+
+def neighbour_mean(
+    adjacency: sparse.csr_array, value_c: np.ndarray, known_c: np.ndarray, weight: float = 2.0
+) -> np.ndarray:
+    """Return the mean value of each node's known neighbours, shrunken to the overall mean.
+
+    Args:
+        adjacency: [c, c].
+        value_c: values, read only where known.
+        known_c: which are known.
+        weight: how many neighbours of average value to add.
+    """
+    values = np.where(known_c, value_c, 0.0)
+    mean = float(value_c[known_c].mean()) if known_c.any() else 0.0
+    n = adjacency @ known_c.astype(np.float64)
+    return (adjacency @ values + weight * mean) / (n + weight)
+
+
+def knowledge_of(
+    genes: Sequence[str],
+    networks: Mapping[str, Graph],
+    sets: Mapping[str, Graph],
+    rng: np.random.Generator,
+    *,
+    essentials: Iterable[str] = (),
+    width: int = 128,
+) -> Knowledge:
+    """Gather what networks, gene sets and a list of essential genes say of a pool of genes.
+
+    Embeddings are computed over the whole networks, not only the pool, so they do not depend on
+    which genes are in it. The prior is the standard score of log degree in the first network,
+    plus that of how essential a gene's sets are when a list of essentials is given: genes of the
+    same pathways as essential ones move many readouts even where they are not essential.
+
+    Args:
+        genes: names of the pool, one a row, without repeats.
+        networks: undirected (or symmetrised) networks of genes, the most trusted first.
+        sets: networks from set to gene (`as_sets`), such as Reactome and GO.
+        rng: starts the iterations of the embeddings.
+        essentials: published common essential genes; only their company counts, never the screen.
+        width: of each embedding.
+
+    Raises:
+        SchemaError: there is no network and no set.
+    """
+    if not networks and not sets:
+        message = "neither a network nor gene sets are given; design needs one to go on"
+        raise SchemaError(message)
+    pool = Vocabulary(genes, "gene")
+    essential = frozenset(essentials)
+    blocks, matrices, extra, degrees, company = [], {}, [], [], []
+    for name, graph in networks.items():
+        config = SpectralConfig(width=width, weighted=False, unit_length=False)
+        features = spectral_features(graph, config, rng)
+        scaled = features.values / max(float(np.sqrt((features.values**2).sum(1).mean())), 1e-12)
+        blocks.append(_rows(features.names, scaled, pool))
+        inside = graph.within(pool).adjacency
+        matrices[name] = _binary(inside)
+        degree = np.log1p(_rows(graph.nodes, graph.degree[:, None].astype(float), pool)[:, 0])
+        degrees.append(degree)
+        if essential:
+            share, count = _network_company(graph, essential)
+            extra += [_rows(graph.nodes, v[:, None], pool)[:, 0] for v in (share, count)]
+    for graph in sets.values():
+        features = membership_features(graph, MembershipConfig(width=width // 2), rng)
+        blocks.append(_rows(features.names, features.values, pool))
+        matrix, names, _ = membership(graph)
+        size = np.asarray(matrix.sum(0)).ravel()
+        matrix = sparse.csr_array(matrix[:, (size >= 5) & (size <= MAX_SET)])
+        n_sets = np.asarray(matrix.sum(1)).ravel()
+        degrees.append(np.log1p(_rows(names, n_sets[:, None], pool)[:, 0]))
+        if essential:
+            score = set_company(matrix, np.isin(np.array(names.names), list(essential)))
+            company.append(_rows(names, score[:, None], pool)[:, 0])
+    prior = standard(degrees[0])
+    says = ["connectivity"]
+    if company:
+        prior = prior + standard(company[0])
+        says.append("pathways shared with essential genes")
+    table = np.stack([*degrees, *extra, *company], 1)
+    features_cd = np.concatenate([*blocks, table], 1).astype(np.float32)
+    return Knowledge(features_cd, matrices, standard(prior), tuple(says), tuple(blocks))
+
+
+def set_company(matrix: sparse.csr_array, essential_g: np.ndarray) -> np.ndarray:
+    """Return how essential the sets of each gene are, leaving the gene itself out.
+
+    Each set's share of essential genes, shrunken by 5, is averaged over a gene's sets, shrunken
+    by 3.
+
+    Args:
+        matrix: membership [g, sets], 0 or 1.
+        essential_g: bool [g].
+    """
+    size = np.asarray(matrix.sum(0)).ravel()
+    hits = matrix.T @ essential_g.astype(np.float64)
+    whole = hits / (size + _SHRINK)
+    own = 1.0 / (size + _SHRINK)
+    total = matrix @ whole - essential_g * (matrix @ own)
+    return total / (np.asarray(matrix.sum(1)).ravel() + 3.0)
+
+
+def _network_company(graph: Graph, essential: frozenset[str]) -> tuple[np.ndarray, np.ndarray]:
+    adjacency = _binary(graph.adjacency)
+    flag = np.isin(np.array(graph.nodes.names), list(essential)).astype(np.float64)
+    count = adjacency @ flag
+    return count / (np.asarray(adjacency.sum(1)).ravel() + 10.0), np.log1p(count)
+
+
+def _binary(adjacency: sparse.csr_array) -> sparse.csr_array:
+    both = sparse.csr_array(adjacency.maximum(adjacency.T))
+    both.data = np.ones_like(both.data)
+    return both
+
+
+def _rows(names: Vocabulary, values_gd: np.ndarray, pool: Vocabulary) -> np.ndarray:
+    """Return the rows of the pool's genes, zeros where a gene is not among `names`."""
+    place = names.find(pool)
+    out = np.zeros((len(pool), values_gd.shape[1]), np.float64)
+    out[place >= 0] = values_gd[place[place >= 0]]
+    return out

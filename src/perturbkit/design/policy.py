@@ -1,0 +1,146 @@
+"""Policies: a surrogate, an acquisition function, and how the first batch is chosen."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from perturbkit.core.errors import unknown_name
+from perturbkit.core.responses import Responses
+from perturbkit.core.vocabulary import Vocabulary
+from perturbkit.design.acquire import ACQUISITIONS, History
+from perturbkit.design.knowledge import Knowledge
+from perturbkit.design.surrogate import SURROGATES
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How a campaign chooses: fit the surrogate, then ask the acquisition function."""
+
+    acquisition: str
+    surrogate: str = "prior"
+    warm: bool = False
+    """the first batch by the static prior; otherwise by chance, or by what needs no outcomes"""
+
+    @property
+    def is_static(self) -> bool:
+        """Whether outcomes change nothing."""
+        return self.surrogate == "prior" and self.acquisition not in {
+            "linear_bandit", "random", *_COVERING
+        }  # fmt: skip
+
+
+_COVERING = ("core_set", "k_means", "typiclust", "lcmd", "prior_kernels")
+_LEARNING = ("ucb", "thompson", "probability_of_hit", "expected_improvement", "uncertainty",
+             "badge", "bald", "batch_bald")  # fmt: skip
+POLICIES: dict[str, Policy] = {
+    "random": Policy("random"),
+    "degree": Policy("degree"),
+    "page_rank": Policy("page_rank"),
+    "coverage": Policy("coverage"),
+    "prior": Policy("greedy", "prior", warm=True),
+    **{name: Policy(name) for name in _COVERING},
+    "linear_bandit": Policy("linear_bandit"),
+    "greedy": Policy("greedy", "bayes_ridge"),
+    **{name: Policy(name, "bayes_ridge") for name in _LEARNING},
+    "gp_greedy": Policy("greedy", "gp"),
+    "gp_ucb": Policy("ucb", "gp"),
+    "gp_thompson": Policy("thompson", "gp"),
+    "trees_greedy": Policy("greedy", "trees"),
+    "committee": Policy("greedy", "committee"),
+    "warm_ridge": Policy("greedy", "bayes_ridge", warm=True),
+    "warm_gp": Policy("greedy", "gp", warm=True),
+    "warm_trees": Policy("greedy", "trees", warm=True),
+    "warm_committee": Policy("greedy", "committee", warm=True),
+}
+"""Every policy of the side-by-side, by name."""
+
+
+def policy_named(name: str) -> Policy:
+    """Return a policy, or raise UnknownNameError with what may have been meant."""
+    if name not in POLICIES:
+        raise unknown_name("policy", name, POLICIES)
+    return POLICIES[name]
+
+
+def learning_target(score_c: np.ndarray, hit_c: np.ndarray | None, side: str) -> np.ndarray:
+    """Return what surrogates learn from scores: being a hit, plus how extreme the score is.
+
+    Extremeness is the rank among what was measured so far, to the fourth power; nothing of the
+    distribution of unmeasured scores enters.
+
+    Args:
+        score_c: float64, NaN where not measured.
+        hit_c: whether each measured one is a hit, NaN where not; None when no threshold is stated.
+        side: "high", "low" or "both" ends count.
+    """
+    seen = np.flatnonzero(np.isfinite(score_c))
+    target = np.full(len(score_c), np.nan)
+    if not len(seen):
+        return target
+    order = np.argsort(np.argsort(score_c[seen], kind="stable"), kind="stable")
+    rank = (order + 0.5) / len(seen)
+    extreme = {"high": rank, "low": 1 - rank, "both": np.abs(2 * rank - 1)}[side]
+    target[seen] = 0.5 * extreme**4
+    if hit_c is not None:
+        target[seen] += np.nan_to_num(hit_c[seen])
+    return target
+
+
+def as_responses(names: list[str], values_mc: np.ndarray, status: str = "neighbour") -> Responses:
+    """Wrap predicted objectives of a pool as Responses of one readout in unit score."""
+    table = pl.DataFrame({"perturbation": names}, schema={"perturbation": pl.String})
+    table = table.with_columns(status=pl.lit(status))
+    readouts = Vocabulary(["objective"], "readout")
+    return Responses(values_mc[..., None].astype(np.float32), table, readouts, "score")
+
+
+class Chooser:
+    """One policy over one pool; keeps what does not change between rounds.
+
+    Args:
+        policy: how to choose.
+        names: the pool, one condition a row.
+        knowledge: what is known of it.
+    """
+
+    def __init__(self, policy: Policy, names: list[str], knowledge: Knowledge) -> None:
+        self.policy, self.knowledge = policy, knowledge
+        self._blank = as_responses(names, knowledge.prior_c[None], "prior")
+
+    def choose(
+        self, target_c: np.ndarray, taken: np.ndarray, k: int, rng: np.random.Generator,
+        *, hit_above: float | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        """Return k positions, best first, and the predictions [members, pool] they rest on.
+
+        Args:
+            target_c: what was learned so far, NaN where not measured.
+            taken: conditions that may not be chosen.
+            k: batch size.
+            rng: source of randomness.
+            hit_above: target from which a condition counts as a hit.
+        """
+        policy, known = self.policy, self.knowledge
+        blind = not np.isfinite(target_c).any()
+        if blind and policy.warm:
+            values, acquisition = known.prior_c[None], "greedy"
+        elif blind and policy.surrogate != "prior":
+            values, acquisition = known.prior_c[None], "random"
+        else:
+            values = SURROGATES[policy.surrogate].fn(known, target_c, rng)
+            acquisition = policy.acquisition
+        history = History(
+            taken, target_c, known.features_cd, known.adjacency, hit_above, kernels=known.sources
+        )
+        responses = replace_values(self._blank, values)
+        return ACQUISITIONS[acquisition].fn(responses, k, rng, history=history), values
+
+
+def replace_values(blank: Responses, values_mc: np.ndarray) -> Responses:
+    """Return the same conditions with other values; keys are not checked again."""
+    fresh = object.__new__(Responses)
+    fresh.__dict__.update(blank.__dict__)
+    fresh.__dict__.pop("mean_cg", None)
+    object.__setattr__(fresh, "values", values_mc[..., None].astype(np.float32))
+    return fresh
