@@ -20,8 +20,6 @@ MAX_LOSS = 1.5
 """A gene cannot lose more than its whole activity; more is noise."""
 FULL_LOSS = 2.3
 """The log fold change of a knock-out's own activity."""
-LEAST_PROBABILITY = 1e-4
-"""Pairs below are left out of the graph."""
 
 
 def direct(screen: Screen, rng: np.random.Generator) -> Graph:
@@ -43,8 +41,8 @@ def direct(screen: Screen, rng: np.random.Generator) -> Graph:
         rng: draws the control splits.
 
     Returns:
-        Edges with `weight` (size of the direct effect in standard errors, times probability),
-        `sign` (of the regulation), `probability`, `fdr`, `effect` (in the unit of the values).
+        Edges with `weight` (calibrated z-score times probability), `sign` (of the regulation),
+        `probability`, `fdr` and `effect` (log fold change, or in the unit of the values).
 
     Source:
         inspre (Brown et al. 2023, arXiv 2206.01152) for the inverse of total effects; the noise
@@ -63,10 +61,9 @@ def direct(screen: Screen, rng: np.random.Generator) -> Graph:
     rate = np.maximum(
         bayesian_fdr(probability), np.nan_to_num(benjamini_hochberg(p_values), nan=1.0)
     )
-    likely = probability >= LEAST_PROBABILITY
-    score = np.where(likely, posterior.mean_kg / np.where(likely, posterior.sd_kg, 1.0), 0.0)
+    strength = probability * np.abs(z) * np.sign(posterior.mean_kg)
     return graph_of_scores(
-        score * activity_sign(effects.kind_p)[:, None],
+        strength * activity_sign(effects.kind_p)[:, None],
         effects.sources,
         effects.readouts,
         name="direct",

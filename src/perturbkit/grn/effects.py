@@ -84,37 +84,55 @@ def has_replicates(rows: Rows) -> bool:
 
 
 def _effects_of_profiles(rows: Rows) -> Effects:
-    """Effects of a few rows per condition, NaN allowed; the error is the spread over conditions."""
-    x = dense(rows.x_ng).astype(np.float64)
-    p = len(rows.sources)
+    """Effects of a few rows per condition, NaN allowed; the error is the spread over conditions.
+
+    Where targets are perturbed in several ways (knocked out and knocked down), the z-scores are
+    added, each weighted by how much that way changes the target's own readout.
+    """
+    perturbed = rows.code_n >= 0
+    kinds = np.unique(rows.kind_n[perturbed].astype(str))
+    parts = [_profiles_of_kind(rows, ~perturbed | (rows.kind_n == kind)) for kind in kinds]
+    n_p = np.bincount(rows.code_n[perturbed], minlength=len(rows.sources))
+    own = rows.readouts.find(rows.sources)
+    measured = own >= 0
+    moved = [float(np.nanmedian(np.abs(d[measured, own[measured]]))) if measured.any() else 1.0
+             for d, _, _ in parts]  # fmt: skip
+    strength = np.array(moved) / max(*moved, 1e-12)
+    strongest = int(np.argmax(strength))
+    _, se, centre = parts[strongest]
+    z = np.stack([delta / error for delta, error, _ in parts])
+    weight = np.where(np.isnan(z), 0.0, strength[:, None, None])
+    total = np.sqrt((weight**2).sum(0))
+    pooled = np.divide((weight * np.nan_to_num(z)).sum(0), total,
+                       out=np.full(se.shape, np.nan), where=total > 0)  # fmt: skip
+    return Effects(rows.sources, rows.readouts, pooled * se, se, n_p, centre, rows.kind_p)
+
+
+def _profiles_of_kind(rows: Rows, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return effects [p, g], errors [p, g] and the level they start from [g] of some rows."""
+    x = dense(rows.x_ng[kept]).astype(np.float64)
+    code, p = rows.code_n[kept], len(rows.sources)
     measured = ~np.isnan(x)
-    values = np.where(measured, x, 0.0)
-    member = sparse.csr_array(
-        (np.ones(len(x)), (rows.code_n + 1, np.arange(len(x)))), shape=(p + 1, len(x))
-    )
+    shape = (p + 1, len(x))
+    member = sparse.csr_array((np.ones(len(x)), (code + 1, np.arange(len(x)))), shape=shape)
     count = member @ measured.astype(np.float64)
-    mean = np.divide(member @ values, count, out=np.full(count.shape, np.nan), where=count > 0)
-    perturbed = mean[1:]
+    sums = member @ np.where(measured, x, 0.0)
+    mean = np.divide(sums, count, out=np.full(count.shape, np.nan), where=count > 0)
+    # every source's own change would count as spread: leave it out
+    own = rows.readouts.find(rows.sources)
+    others = mean.copy()
+    others[1:][own >= 0, own[own >= 0]] = np.nan
     if rows.is_relative:
         centre = np.zeros(x.shape[1])
     else:
         # a lone control profile is noisier than the mean of many conditions that change little
-        centre = _nan_mean(np.where(count[0] >= MIN_DF, mean[:1], mean))
-    delta = perturbed - centre
-    # every source's own knock-down would count as spread: leave it out
-    own = rows.readouts.find(rows.sources)
-    spread = delta.copy()
-    spread[own >= 0, own[own >= 0]] = np.nan
-    sd = np.sqrt(_nan_mean(spread**2))
+        centre = np.where(count[0] >= MIN_DF, np.nan_to_num(mean[0]), _nan_mean(others))
+    sd = np.sqrt(_nan_mean((others[1:] - centre) ** 2))
     typical = sd[sd > 0]
     sd = np.maximum(sd, 1e-6 * float(np.median(typical)) if len(typical) else 1.0)
-    n_p = np.bincount(rows.code_n + 1, minlength=p + 1)[1:]
     n_rows = np.where(count[1:] > 0, count[1:], 1.0)
-    largest = float(np.median(n_rows))
-    return Effects(
-        rows.sources, rows.readouts, delta, sd * np.sqrt(largest / n_rows), n_p,
-        np.nan_to_num(mean[0] if not rows.is_relative else centre), rows.kind_p,
-    )  # fmt: skip
+    se = sd * np.sqrt(float(np.median(n_rows)) / n_rows)
+    return mean[1:] - centre, se, centre
 
 
 def _nan_mean(x_pg: np.ndarray) -> np.ndarray:

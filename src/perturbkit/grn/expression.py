@@ -36,10 +36,19 @@ class Rows:
     """perturbed targets"""
     readouts: Vocabulary
     """names of the columns"""
-    kind_p: np.ndarray
-    """how each source was perturbed, as text"""
+    kind_n: np.ndarray
+    """how each row was perturbed, as text"""
     is_relative: bool
     """whether the unit already says the change against control, so that its control is zero"""
+
+    @property
+    def kind_p(self) -> np.ndarray:
+        """How each source was perturbed; of several ways, a knock-out."""
+        kinds = np.full(len(self.sources), "unknown", dtype=object)
+        ordered = np.argsort(self.kind_n == "ko", kind="stable")
+        ordered = ordered[self.code_n[ordered] >= 0]
+        kinds[self.code_n[ordered]] = self.kind_n[ordered]
+        return kinds
 
 
 def rows_of(screen: Screen) -> Rows:
@@ -70,8 +79,6 @@ def rows_of(screen: Screen) -> Rows:
     keep = np.flatnonzero(code >= -1)
     x, depth = _values(screen)
     strata = obs["context"].astype(str).to_numpy() + "\x1f" + obs["batch"].astype(str).to_numpy()
-    kinds = np.full(len(sources), "unknown", dtype=object)
-    kinds[code[code >= 0]] = obs["kind"].astype(str).to_numpy()[code >= 0]
     guide = obs["guide"].astype(str).to_numpy() if "guide" in obs.columns else None
     return Rows(
         x_ng=x[keep],
@@ -82,7 +89,7 @@ def rows_of(screen: Screen) -> Rows:
         guide_n=None if guide is None else np.unique(guide[keep], return_inverse=True)[1],
         sources=sources,
         readouts=screen.readouts,
-        kind_p=kinds,
+        kind_n=obs["kind"].astype(str).to_numpy()[keep],
         is_relative=screen.unit in RELATIVE_UNITS,
     )
 

@@ -9,8 +9,10 @@ N_SWEEPS = 40
 """Most sweeps over the predictors."""
 TOLERANCE = 1e-3
 """Sweeps end when no probability moves by more."""
-RATE_PRIOR = 10.0
-"""Weight of the mean rate against a predictor's or a response's own, in edges."""
+PREDICTOR_PRIOR = 1.0
+"""Weight of the mean rate against a predictor's own, in edges; networks have hubs."""
+RESPONSE_PRIOR = 30.0
+"""Weight of the mean rate against a response's own, in edges."""
 MAX_RATE = 0.8
 """No pair is likelier than this before its data are seen."""
 
@@ -23,8 +25,8 @@ class Posterior:
     """that the coefficient is not zero"""
     mean_kg: np.ndarray
     """posterior mean, zero included"""
-    sd_kg: np.ndarray
-    """posterior standard deviation given that it is not zero"""
+    log_odds_kg: np.ndarray
+    """log odds that it is not zero; minus infinity where it may not be"""
 
 
 def regress(
@@ -59,7 +61,7 @@ def regress(
     weight = np.full(len(slabs), 1 / len(slabs))
     shape = allowed_kg.shape
     rate = np.where(allowed_kg, _first_rate(y, base, allowed_kg), 0.0)
-    mean, probability, sd = np.zeros(shape), np.zeros(shape), np.ones(shape)
+    mean, probability, log_odds = np.zeros(shape), np.zeros(shape), np.full(shape, -np.inf)
     fitted = np.zeros_like(y)
     rows = [np.flatnonzero(x_ik[:, k]) for k in range(x_ik.shape[1])]
     for sweep in range(N_SWEEPS):
@@ -71,17 +73,18 @@ def regress(
             x = x_ik[row, k]
             a = (x**2) @ precision[row]
             b = x @ (precision[row] * (y[row] - fitted[row])) + a * mean[k]
-            part_cg, width_cg = _coordinate(a, b, rate[k], slabs, weight)
+            share_cg, width_cg, log_odds[k] = _coordinate(a, b, rate[k], slabs, weight)
+            probability[k] = expit(log_odds[k])
+            part_cg = share_cg * probability[k]
             new = (part_cg * width_cg * b).sum(0)
             fitted[row] += x[:, None] * (new - mean[k])
-            mean[k], probability[k] = new, part_cg.sum(0)
-            sd[k] = np.sqrt((part_cg * width_cg).sum(0) / np.maximum(probability[k], 1e-300))
+            mean[k] = new
             shares += part_cg.sum(1)
         rate = _rates(probability, allowed_kg)
         weight = (shares + 1) / (shares.sum() + len(slabs))
         if sweep > 2 and np.abs(probability - before).max() < TOLERANCE:
             break
-    return Posterior(probability, mean, sd)
+    return Posterior(probability, mean, log_odds)
 
 
 def _slab_variances(y_ig: np.ndarray, se_ig: np.ndarray) -> np.ndarray:
@@ -97,7 +100,7 @@ def _slab_variances(y_ig: np.ndarray, se_ig: np.ndarray) -> np.ndarray:
         if len(finite)
         else 1.0
     )
-    return typical**2 * np.array([0.3, 1.0, 3.0])
+    return typical**2 * np.array([0.03, 0.3, 2.0])
 
 
 def _first_rate(y_ig: np.ndarray, se_ig: np.ndarray, allowed_kg: np.ndarray) -> float:
@@ -115,8 +118,8 @@ def _misfit_variance(x_ik: np.ndarray, mean_kg: np.ndarray, misfit: float) -> np
 
 def _coordinate(
     a_g: np.ndarray, b_g: np.ndarray, rate_g: np.ndarray, slabs: np.ndarray, weight: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return probability and variance of each slab for one predictor, [slabs, responses]."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return share and variance of each slab, [slabs, responses], and the log odds of any."""
     width_cg = 1 / (a_g + 1 / slabs[:, None])
     log_part = (
         np.log(weight)[:, None] + 0.5 * np.log(width_cg / slabs[:, None]) + 0.5 * width_cg * b_g**2
@@ -126,7 +129,7 @@ def _coordinate(
     total = part.sum(0)
     with np.errstate(divide="ignore"):
         odds = np.log(rate_g) - np.log1p(-rate_g) + top + np.log(total)
-    return part / total * expit(odds), width_cg
+    return part / total, width_cg, odds
 
 
 def _rates(probability_kg: np.ndarray, allowed_kg: np.ndarray) -> np.ndarray:
@@ -134,8 +137,8 @@ def _rates(probability_kg: np.ndarray, allowed_kg: np.ndarray) -> np.ndarray:
     n = max(int(allowed_kg.sum()), 2)
     mean_rate = max(float(probability_kg.sum()) / n, 1 / n)
     expected_k = mean_rate * allowed_kg.sum(1)
-    factor_k = (probability_kg.sum(1) + RATE_PRIOR) / (expected_k + RATE_PRIOR)
+    factor_k = (probability_kg.sum(1) + PREDICTOR_PRIOR) / (expected_k + PREDICTOR_PRIOR)
     expected_g = mean_rate * (factor_k @ allowed_kg)
-    factor_g = (probability_kg.sum(0) + RATE_PRIOR) / (expected_g + RATE_PRIOR)
+    factor_g = (probability_kg.sum(0) + RESPONSE_PRIOR) / (expected_g + RESPONSE_PRIOR)
     rate = np.minimum(mean_rate * factor_k[:, None] * factor_g, MAX_RATE)
     return np.where(allowed_kg, rate, 0.0)
