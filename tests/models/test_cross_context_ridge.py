@@ -130,7 +130,7 @@ def test_shuffled_perturbations_teach_nothing(planted_law, held_out, rng) -> Non
 
 @pytest.mark.data
 def test_real_drug_screen_above_the_bar(real_data, rng) -> None:
-    """OP3 with 34 compounds held out in one cell type; docs/benchmarks/op3.md has the whole story."""
+    """OP3, 34 compounds held out in one cell type; docs/benchmarks/op3.md has it all."""
     from perturbkit.data.profiles import responses_of
     from perturbkit.data.screens import open_screen
     from perturbkit.metrics.pearson import pearson_rows

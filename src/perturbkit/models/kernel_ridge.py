@@ -15,7 +15,9 @@ from perturbkit.models.deltas import Effects, Frame
 from perturbkit.models.target_features import TargetFeatures
 
 _JUDGED = 50
-"""Settings are chosen on this many leading directions of the deviations."""
+"""Settings are chosen on this many leading directions of the deviations, and ..."""
+_JUDGES = 300
+"""... on this many targets of each context, drawn at random where there are more"""
 
 
 class KernelRidgeConfig(Config):
@@ -82,16 +84,16 @@ class KernelRidge:
         squares_k = [squared_distances(v, v) for v in (targets.of_rows(effects, r) for r in rows_k)]
         typical = np.median(np.concatenate([s[np.triu_indices_from(s, 1)] for s in squares_k]))
         gammas = [1 / (w * max(float(typical), 1e-12)) for w in config.widths]
-        scores_k = [scores[rows].astype(np.float64) for rows in rows_k]
-        gamma, ridge = choose(squares_k, scores_k, gammas, config.ridges)
+        judges_k = [np.sort(rng.permutation(len(rows))[:_JUDGES]) for rows in rows_k]
+        judged = [s[np.ix_(j, j)] for s, j in zip(squares_k, judges_k, strict=True)]
+        scores_k = [scores[r[j]].astype(np.float64) for r, j in zip(rows_k, judges_k, strict=True)]
+        gamma, ridge = choose(judged, scores_k, gammas, config.ridges)
         duals = []
         for squares, rows in zip(squares_k, rows_k, strict=True):
             kernel = np.exp(-gamma * squares)
-            path = RidgePath(
-                centred(kernel, np.arange(len(rows))), deviation[rows].astype(np.float64)
-            )
-            duals.append(path.dual_nr(ridge))
-            offset_kg[effects.context_r[rows[0]]] = path.mean_r - kernel.mean(0) @ duals[-1]
+            mean, dual = solve(kernel, deviation[rows].astype(np.float64), ridge)
+            duals.append(dual)
+            offset_kg[effects.context_r[rows[0]]] = mean - kernel.mean(0) @ dual
         with_rows = [effects.context_r[rows[0]] for rows in rows_k]
         offset_kg[np.setdiff1d(np.arange(len(offset_kg)), with_rows)] = offset_kg[with_rows].mean(0)
         rows = np.concatenate(rows_k)
@@ -135,6 +137,16 @@ class KernelRidge:
         weights = {n: arrays[n] for n in ("anchor_a", "context_a", "dual_ag", "offset_kg")}
         targets = TargetFeatures.restore(state)
         return cls(Frame.restore(state), targets, weights, values["gamma"])
+
+
+def solve(kernel_nn: np.ndarray, y_ng: np.ndarray, ridge: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean and the dual weights at a penalty in units of the mean eigenvalue."""
+    mean = y_ng.mean(0)
+    penalized = centred(kernel_nn, np.arange(len(kernel_nn)))
+    penalized[np.diag_indices_from(penalized)] += ridge * max(
+        np.trace(penalized) / len(penalized), 1e-12
+    )
+    return mean, np.linalg.solve(penalized, y_ng - mean)
 
 
 def choose(
