@@ -12,6 +12,7 @@ from perturbkit.metrics.pearson import pearson_rows
 
 BLOCK = 2**25
 """Values of a dense block: 128 MiB of float32."""
+MIN_ROWS = 64
 
 
 def dense(x_ng: Any, rows: np.ndarray, shift_g: np.ndarray) -> np.ndarray:
@@ -47,7 +48,7 @@ def sum_within(x_nd: np.ndarray) -> float:
 
 def blocks(x_ng: Any, rows: np.ndarray, shift_g: np.ndarray) -> Iterator[np.ndarray]:
     """Yield the rows in dense blocks of bounded size."""
-    step = max(64, BLOCK // max(len(shift_g), 1))
+    step = max(MIN_ROWS, BLOCK // max(len(shift_g), 1))
     for start in range(0, len(rows), step):
         yield dense(x_ng, rows[start : start + step], shift_g)
 

@@ -1,0 +1,51 @@
+"""`perturbkit score PREDICTIONS --truth REAL`: anyone's predictions, scored."""
+
+from pathlib import Path
+
+import typer
+
+
+def score_file(
+    predictions: Path,
+    truth: Path,
+    *,
+    settings: dict[str, str],
+    out: Path | None = None,
+    seed: int = 0,
+) -> None:
+    """Score a file of predictions against measured cells or means.
+
+    Args:
+        predictions: h5ad, .prep.vcc, CSV, TSV or Parquet; cells or means by condition.
+        truth: the measurements, of the same kinds, controls among them.
+        settings: `ForeignOptions` that were stated: perturbation, control, context, unit, profile,
+            compat.
+        out: where to write the table, .csv or .parquet.
+        seed: of the bootstrap and the halves.
+
+    Raises:
+        typer.Exit: code 1 where a metric could not be computed; its reason is in the table.
+    """
+    from perturbkit.cli.tables import print_table
+    from perturbkit.core.files import atomic_path
+    from perturbkit.core.rng import named_rng
+    from perturbkit.metrics.foreign import ForeignOptions, score_foreign
+
+    options = ForeignOptions.parse({k: v for k, v in settings.items() if v}, "score")
+    scores = score_foreign(predictions, truth, options, rng=named_rng(seed, "score"))
+    if out is not None:
+        with atomic_path(out) as temporary:
+            if out.suffix == ".parquet":
+                scores.table.write_parquet(temporary)
+            else:
+                scores.table.write_csv(temporary)
+    columns = ["metric", "value", "low", "high", "baseline", "ceiling", "reason"]
+    print_table(
+        "scores, mean over perturbations [95 % interval]",
+        scores.table.select(columns).to_dicts(),
+    )
+    for note in scores.notes:
+        typer.echo(f"note: {note}")
+    if not scores.complete:
+        typer.echo("some metrics could not be computed; see their reason", err=True)
+        raise typer.Exit(1)

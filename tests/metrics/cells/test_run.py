@@ -1,0 +1,225 @@
+"""score_cells(): alignment, refusals, references, nulls, and what each kernel equals."""
+
+from dataclasses import replace
+
+import anndata as ad
+import numpy as np
+import pytest
+from scipy import sparse
+from scipy.spatial.distance import cdist
+from sklearn import metrics as sk
+
+from perturbkit.core.errors import SchemaError, UnitError, UnknownNameError
+from perturbkit.core.screen import Screen
+from perturbkit.metrics.cells import CELL_METRICS
+from perturbkit.metrics.cells.agreement import mid_ranks, spearman
+from perturbkit.metrics.cells.align import align_cells
+from perturbkit.metrics.cells.auc import average_precision, roc_area
+from perturbkit.metrics.cells.clustering import adjusted_mutual_information, fuzzy_graph
+from perturbkit.metrics.cells.edistance import energy_distances
+from perturbkit.metrics.cells.pair import Cells, CellsPair
+from perturbkit.metrics.cells.run import halves, mean_baseline, profile_cards, score_cells
+
+FAST = [n for n in CELL_METRICS if n != "clustering_agreement"]
+
+
+def pair_of(screens: tuple[Screen, Screen], rules="perturbkit") -> CellsPair:
+    return align_cells(*screens, rules).pairs["default"]
+
+
+def run(truth: Screen, predicted: Screen, metrics=FAST, **options):
+    return score_cells(truth, predicted, metrics=metrics, rng=np.random.default_rng(0), **options)
+
+
+def rebuilt(screen: Screen, x=None, rows=slice(None), genes=slice(None), **obs) -> Screen:
+    adata = ad.AnnData(
+        (screen.adata.X if x is None else x)[rows][:, genes],
+        obs=screen.adata.obs.iloc[rows].assign(**obs), var=screen.adata.var.iloc[genes],
+    )  # fmt: skip
+    return Screen.of(adata, level="cells", unit="log1p_cp10k")
+
+
+@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("rules", ["perturbkit", "cell-eval"])
+def test_truth_is_best(small_pair, name, rules) -> None:
+    card = CELL_METRICS[name]
+    parts = card.fn(pair_of((small_pair[0], small_pair[0]), rules))
+    if card.better == "neither":
+        assert (parts > 0).all()
+        return
+    value = np.array([card.pool(parts)]) if card.pool else parts
+    np.testing.assert_allclose(value, card.best, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_bounds_and_order_of_cells_and_genes(small_pair, name) -> None:
+    card = CELL_METRICS[name]
+    truth, predicted = small_pair
+    rng = np.random.default_rng(1)
+    order = rng.permutation(predicted.adata.n_obs)
+    moved = rebuilt(predicted, rows=order, genes=rng.permutation(predicted.adata.n_vars))
+    parts, again = card.fn(pair_of((truth, predicted))), card.fn(pair_of((truth, moved)))
+    np.testing.assert_allclose(parts, again, rtol=1e-4, atol=1e-6)
+    value = card.pool(parts) if card.pool else np.nanmean(parts)
+    assert card.bounds[0] <= value <= card.bounds[1]
+
+
+def test_energy_distance_equals_its_definition(small_pair) -> None:
+    pair = pair_of(small_pair)
+    x = pair.truth.x_ng.toarray().astype(float)
+    control = x[pair.truth.rows(0)]
+    for distinct in (True, False):
+        ours, _ = energy_distances(
+            pair.truth, pair.truth, pair.truth_control_g, distinct=distinct, within=None
+        )
+        for p in (0, 5):
+            cells = x[pair.truth.rows(p + 1)]
+
+            def mean_within(a: np.ndarray, distinct: bool = distinct) -> float:
+                total = cdist(a, a).sum()
+                return total / (len(a) * (len(a) - 1) if distinct else len(a) ** 2)
+
+            expected = 2 * cdist(cells, control).mean() - mean_within(cells) - mean_within(control)
+            assert ours[p] == pytest.approx(expected, abs=2e-5)
+
+
+def test_energy_distance_in_blocks_is_the_same(small_pair, monkeypatch) -> None:
+    pair = pair_of(small_pair)
+    options = {"distinct": True, "within": None}
+    whole, _ = energy_distances(pair.truth, pair.truth, pair.truth_control_g, **options)
+    monkeypatch.setattr("perturbkit.metrics.cells.edistance.MIN_ROWS", 7)
+    monkeypatch.setattr("perturbkit.metrics.cells.edistance.BLOCK", 7 * 320)
+    parts, _ = energy_distances(pair.truth, pair.truth, pair.truth_control_g, **options)
+    np.testing.assert_allclose(parts, whole, atol=1e-4)
+
+
+def test_unbiased_energy_distance_of_the_same_cells_is_near_zero() -> None:
+    """Distinct pairs: zero on average for two draws of one distribution; all pairs: above it."""
+    rng = np.random.default_rng(0)
+    x = sparse.csr_matrix(rng.gamma(1, 1, (400, 50)).astype(np.float32))
+    cells = Cells(x, np.arange(400) % 8, np.arange(1, 8))
+    zero = np.zeros(50, np.float32)
+    unbiased, _ = energy_distances(cells, cells, zero, distinct=True, within=None)
+    biased, _ = energy_distances(cells, cells, zero, distinct=False, within=None)
+    assert abs(unbiased.mean()) < 0.05
+    assert biased.mean() > 0.2
+
+
+def test_areas_equal_sklearn(rng: np.random.Generator) -> None:
+    for levels in (3, 1000):
+        label = rng.random(200) < 0.2
+        score = rng.integers(0, levels, 200) + 2 * label
+        assert average_precision(label, score) == pytest.approx(
+            sk.average_precision_score(label, score)
+        )
+        assert roc_area(label, score) == pytest.approx(sk.roc_auc_score(label, score))
+
+
+def test_ranks_equal_scipy(rng: np.random.Generator) -> None:
+    from scipy import stats
+
+    x = rng.integers(0, 6, (30, 2)).astype(float)
+    np.testing.assert_array_equal(mid_ranks(x[:, 0]), stats.rankdata(x[:, 0]))
+    assert spearman(x) == pytest.approx(stats.spearmanr(x[:, 0], x[:, 1]).statistic)
+    assert np.isnan(spearman(np.ones((4, 2))))
+
+
+def test_mutual_information_equals_sklearn(rng: np.random.Generator) -> None:
+    for _ in range(5):
+        a, b = rng.integers(0, 5, 80), rng.integers(0, 3, 80)
+        expected = sk.adjusted_mutual_info_score(a, b)
+        assert adjusted_mutual_information(a, b) == pytest.approx(expected, abs=1e-12)
+    assert adjusted_mutual_information(a, a) == pytest.approx(1)
+
+
+def test_fuzzy_graph_is_symmetric_and_calibrated(rng: np.random.Generator) -> None:
+    weight = fuzzy_graph(rng.normal(size=(40, 6)), 10).toarray()
+    np.testing.assert_allclose(weight, weight.T)
+    assert ((weight >= 0) & (weight <= 1 + 1e-12)).all()
+    assert (weight.max(1) > 0.99).all()
+
+
+def test_control_against_control_finds_nothing(small_pair) -> None:
+    """Null: cells of the control, labelled as perturbations at random."""
+    truth = small_pair[0]
+    controls = np.flatnonzero(truth.adata.obs["perturbation"] == "control")
+    names = np.where(np.arange(60) < 24, "control", np.where(np.arange(60) < 42, "A", "B"))
+    null = rebuilt(truth, rows=controls, perturbation=names)
+    pair = pair_of((null, null))
+    assert pair.truth_de.significant_pg.sum() <= 1
+    table = run(null, null, ["de_direction_match"]).table
+    assert "no gene changes significantly" in table["reason"].item()
+
+
+def test_references_stand_beside_every_score(small_pair) -> None:
+    scores = run(*small_pair, n_bootstrap=100)
+    assert scores.complete
+    rows = {r["metric"]: r for r in scores.table.iter_rows(named=True)}
+    assert rows["discrimination_score_l2"]["baseline"] == pytest.approx(0.5, abs=0.2)
+    assert rows["pearson_delta"]["baseline"] < rows["pearson_delta"]["value"]
+    assert rows["pearson_delta"]["ceiling"] > rows["pearson_delta"]["baseline"]
+    for row in rows.values():
+        assert not row["low"] > row["value"] + 1e-9
+        assert not row["high"] < row["value"] - 1e-9
+
+
+def test_mean_baseline_is_the_same_for_all(small_pair) -> None:
+    base = mean_baseline(pair_of(small_pair))
+    assert np.ptp(base.predicted.bulk_pg, axis=0).max() == 0
+    np.testing.assert_allclose(
+        base.predicted.bulk_pg[0], pair_of(small_pair).truth.bulk_pg.mean(0), rtol=1e-5
+    )
+
+
+def test_halves_share_no_cell_and_lone_cells_are_left_out(small_pair) -> None:
+    pair = pair_of(small_pair)
+    half = halves(pair, np.random.default_rng(0))
+    both = (half.truth.code_n > 0) & (half.predicted.code_n > 0)
+    assert not both.any()
+    used = (half.truth.code_n > 0) | (half.predicted.code_n > 0)
+    np.testing.assert_array_equal(used, pair.truth.code_n > 0)
+    code = np.where(pair.truth.code_n == 3, -1, pair.truth.code_n)
+    code[np.flatnonzero(pair.truth.code_n == 3)[0]] = 3
+    lone = halves(replace(pair, truth=replace(pair.truth, code_n=code)), np.random.default_rng(0))
+    assert len(lone.perturbations) == 11
+    assert pair.perturbations[2] not in lone.perturbations
+
+
+def test_missing_perturbations_are_counted(small_pair) -> None:
+    truth, predicted = small_pair
+    some = rebuilt(predicted, rows=np.flatnonzero(predicted.adata.obs["perturbation"] != "G3"))
+    scores = run(truth, some, ["mae"])
+    assert scores.table["n"].item() == 11
+    assert scores.table["reason"].item() == "1 of 12: not predicted"
+    assert scores.notes == ["default: 1 perturbations are not predicted"]
+    assert scores.perturbations.filter(perturbation="G3")["value"].is_nan().all()
+
+
+def test_mixed_scales_are_refused(small_pair) -> None:
+    truth, predicted = small_pair
+    tenfold = predicted.adata.X.copy()
+    tenfold.data = np.log1p(10 * np.expm1(tenfold.data))
+    with pytest.raises(UnitError, match="different scales"):
+        run(truth, rebuilt(predicted, x=tenfold))
+    mixed = predicted.adata.X.toarray()
+    mixed[-100:] = np.minimum(np.expm1(mixed[-100:]) * 3, 14)
+    with pytest.raises(UnitError, match=r"raw and logged cells are mixed|different scales"):
+        run(truth, rebuilt(predicted, x=sparse.csr_matrix(mixed)))
+
+
+def test_nothing_in_common_is_refused(small_pair) -> None:
+    truth, predicted = small_pair
+    adata = predicted.adata.copy()
+    adata.var_names = [f"ENSG{i}" for i in range(adata.n_vars)]
+    with pytest.raises(SchemaError, match="no gene in common"):
+        run(truth, Screen.of(adata, level="cells", unit="log1p_cp10k"))
+    labels = predicted.adata.obs["perturbation"].astype(str)
+    with pytest.raises(SchemaError, match="no measured perturbation is predicted"):
+        run(truth, rebuilt(predicted, perturbation=labels.replace(r"^G", "X", regex=True)))
+    with pytest.raises(UnknownNameError, match="did you mean 'full'"):
+        profile_cards("ful")
+    assert {c.name for c in profile_cards("vcc")} == {
+        "mae",
+        "discrimination_score_l1",
+        "overlap_at_N",
+    }
