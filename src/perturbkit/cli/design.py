@@ -1,0 +1,257 @@
+"""`perturbkit design`: campaigns that choose the next experiments, replay and planning."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from perturbkit.core.campaign import Campaign
+    from perturbkit.design.knowledge import Knowledge
+
+app = typer.Typer(no_args_is_help=True, help="Choose the next experiments, round by round.")
+
+Folder = Annotated[Path, typer.Argument(help="The campaign's folder.")]
+Graphs = Annotated[
+    Path | None, typer.Option(help="Folder with STRING, hu.MAP, Reactome and GO files.")
+]
+Essentials = Annotated[
+    Path | None, typer.Option(help="List of essential genes, such as CEGv2.txt.")
+]
+Threshold = Annotated[float | None, typer.Option(help="Score from which a condition is a hit.")]
+OutFile = Annotated[Path | None, typer.Option("--out", "-o", help="Also write it here, as CSV.")]
+
+
+class Objective(StrEnum):
+    """What a campaign is after."""
+
+    hits = "hits"
+    model = "model"
+    network = "network"
+
+
+class Side(StrEnum):
+    """Which end of the score is a hit."""
+
+    both = "both"
+    high = "high"
+    low = "low"
+
+
+@app.command()
+def new(  # noqa: PLR0913
+    folder: Folder,
+    *,
+    pool: Annotated[Path, typer.Option(help="CSV with a column gene or perturbation.")],
+    budget: Annotated[float, typer.Option(help="What may be spent; a condition costs 1.")] = 640,
+    batch: Annotated[int, typer.Option(help="Conditions in a round.")] = 128,
+    policy: Annotated[str, typer.Option(help="See `perturbkit list policies`.")] = "committee",
+    objective: Annotated[Objective, typer.Option(help="What the campaign is after.")] = (
+        Objective.hits
+    ),
+    readout: Annotated[
+        list[str] | None, typer.Option(help="Column of the results (repeatable).")
+    ] = None,
+    hit: Annotated[Side, typer.Option(help="Which end is a hit.")] = Side.both,
+    exclude: Annotated[Path | None, typer.Option(help="List of genes never to choose.")] = None,
+    guides: Annotated[int, typer.Option(help="Guides for each gene.")] = 4,
+    controls: Annotated[float, typer.Option(help="Control guides, as a share.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
+) -> None:
+    """Start a campaign from a pool of conditions."""
+    import polars as pl
+
+    from perturbkit.core.campaign import Campaign, CampaignConfig
+    from perturbkit.core.files import existing
+    from perturbkit.design.campaign import exclude as without
+    from perturbkit.design.policy import policy_named
+    from perturbkit.design.tables import read_essentials
+
+    policy_named(policy)
+    table = pl.read_csv(existing(pool, "pool"), infer_schema_length=None)
+    for name in ("gene", "Gene"):
+        if "perturbation" not in table.columns and name in table.columns:
+            table = table.rename({name: "perturbation"})
+    if exclude is not None:
+        table = without(table, read_essentials(exclude))
+    settings = {
+        "objective": objective.value, "budget": budget, "batch": batch, "policy": policy,
+        "readouts": readout or ["score"], "hit": hit.value, "guides_per_gene": guides,
+        "control_share": controls, "seed": seed,
+    }  # fmt: skip
+    campaign = Campaign.create(folder, table, CampaignConfig.parse(settings))
+    typer.echo(
+        f"{folder}: {campaign.pool.height:,} conditions, budget {budget:g} in rounds of {batch}, "
+        f"policy {policy}; next: perturbkit design next {folder}"
+    )
+
+
+@app.command("next")
+def next_batch(
+    folder: Folder, graphs: Graphs = None, essentials: Essentials = None,
+    threshold: Threshold = None, out: OutFile = None,
+) -> None:  # fmt: skip
+    """Choose the next batch, or show the one that waits for results."""
+    from perturbkit.core.campaign import Campaign
+    from perturbkit.design.campaign import next_round
+
+    campaign = Campaign.open(folder)
+    waiting = campaign.open_round is not None
+    known = _knowledge(campaign, graphs, essentials)
+    chosen = next_round(campaign, known, threshold=threshold)
+    _order_list(chosen.chosen, out)
+    state = "waits for results" if waiting else "chosen"
+    file = folder / f"round_{chosen.index:03d}.csv"
+    typer.echo(
+        f"round {chosen.index} {state}: {chosen.chosen.height} conditions in {file}; "
+        f"{campaign.remaining:g} of {campaign.config.budget:g} left", err=True,
+    )  # fmt: skip
+
+
+@app.command()
+def record(
+    folder: Folder, results: Annotated[Path, typer.Argument(help="CSV with the results.")]
+) -> None:
+    """Record the results of the round that waits for them; all of the file or nothing."""
+    import polars as pl
+
+    from perturbkit.core.campaign import Campaign
+    from perturbkit.core.errors import FileError
+    from perturbkit.core.files import existing
+
+    try:
+        # as text: what is not a number is named, not guessed at
+        table = pl.read_csv(existing(results, "results"), infer_schema=False)
+    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+        message = f"{results} is no table ({error}); nothing was recorded: write it as CSV"
+        raise FileError(message) from error
+    done = Campaign.open(folder).record(table)
+    typer.echo(f"round {done.index}: {done.chosen.height} results recorded")
+
+
+@app.command()
+def status(folder: Folder, threshold: Threshold = None) -> None:
+    """Show rounds, spending, hits and whether another round pays."""
+    from perturbkit.cli.tables import print_table
+    from perturbkit.core.campaign import Campaign
+    from perturbkit.design.campaign import status_of
+
+    about = status_of(Campaign.open(folder), threshold=threshold)
+    rounds = about.pop("rounds")
+    print_table("rounds", list(rounds))  # type: ignore[call-overload]
+    for name, value in about.items():
+        typer.echo(f"{name}: {value}")
+
+
+@app.command()
+def replay(  # noqa: PLR0913
+    *,
+    screen: Annotated[str, typer.Option(help="CSV of a measured screen, or a known name.")],
+    graphs: Graphs = None,
+    essentials: Essentials = None,
+    policy: Annotated[list[str] | None, typer.Option(help="Policy (repeatable).")] = None,
+    rounds: Annotated[int, typer.Option(help="Rounds.")] = 5,
+    batch: Annotated[int, typer.Option(help="Conditions in a round.")] = 128,
+    seeds: Annotated[int, typer.Option(help="Repeats.")] = 20,
+    keep_essentials: Annotated[
+        bool, typer.Option("--keep-essentials", help="Leave essential genes in the pool.")
+    ] = False,
+    shuffle: Annotated[
+        bool, typer.Option("--shuffle", help="Permute the outcomes: the control.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the table.")] = None,
+) -> None:
+    """Let policies choose from a screen that was measured in full, and count the hits."""
+    import numpy as np
+
+    from perturbkit.cli.tables import print_table
+    from perturbkit.core.files import write_text
+    from perturbkit.design.policy import policy_named
+    from perturbkit.design.replay import ReplayPlan, replay, summarise
+    from perturbkit.design.tables import open_replay, read_essentials
+
+    names = list(dict.fromkeys(["random", *(policy or ["degree", "prior", "greedy"])]))
+    chosen = {n: policy_named(n) for n in names}
+    table = open_replay(screen, _data_folder())
+    barred = read_essentials(essentials) if essentials else set()
+    if barred and not keep_essentials:
+        table = table.without(barred)
+    if shuffle:
+        table = table.shuffled(np.random.default_rng(0))
+    known = _pool_knowledge(list(table.conditions), graphs, barred)
+    results = replay(table, chosen, known, ReplayPlan(rounds, batch, seeds))
+    summary = summarise(results, table, np.random.default_rng(0))
+    print_table(
+        f"{table.name}: {int(table.hit_c.sum())} hits among {len(table.conditions):,}; "
+        "efficiency is hits over chance [95 % interval]", summary.to_dicts(),
+    )  # fmt: skip
+    if out is not None:
+        write_text(out / "replay.csv", summary.write_csv())
+        typer.echo(f"wrote {out / 'replay.csv'}")
+
+
+@app.command()
+def plan(
+    effect: Annotated[float, typer.Option(help="Smallest effect worth finding.")],
+    genes: Annotated[int, typer.Option(help="Genes in the screen.")],
+    cell_sd: Annotated[float, typer.Option(help="Spread between cells of a guide.")] = 1.0,
+    guide_sd: Annotated[float, typer.Option(help="Spread between guides of a gene.")] = 0.2,
+    replicate_sd: Annotated[float, typer.Option(help="Spread between replicates.")] = 0.1,
+    power: Annotated[float, typer.Option(help="Chance to find it.")] = 0.8,
+) -> None:
+    """Plan guides, cells and replicates: the ten cheapest designs that reach the power."""
+    from perturbkit.cli.tables import print_table
+    from perturbkit.design.planning import Pilot, Prices, plan_table
+
+    pilot = Pilot(cell_sd, guide_sd, replicate_sd)
+    designs = plan_table(pilot, effect, genes, Prices(), wanted=power)
+    print_table(f"designs of at least {power:.0%} power", designs.head(10).to_dicts())
+    if not designs.height:
+        typer.echo("no design within 10 guides, 1000 cells and 6 replicates reaches this power")
+        raise typer.Exit(1)
+
+
+def _data_folder() -> Path | None:
+    import os
+
+    folder = os.environ.get("PERTURBKIT_DATA")
+    return Path(folder) if folder else None
+
+
+def _knowledge(campaign: "Campaign", graphs: Path | None, essentials: Path | None) -> "Knowledge":
+    from perturbkit.design.campaign import genes_of
+    from perturbkit.design.gather import from_columns
+    from perturbkit.design.tables import read_essentials
+
+    if graphs is None:
+        return from_columns(campaign.pool)
+    barred = read_essentials(essentials) if essentials else set()
+    return _pool_knowledge(genes_of(campaign), graphs, barred)
+
+
+def _pool_knowledge(genes: list[str], graphs: Path | None, essentials: set[str]) -> "Knowledge":
+    import numpy as np
+
+    from perturbkit.core.errors import FileError
+    from perturbkit.design.gather import gather
+
+    if graphs is None and (folder := _data_folder()) is not None:
+        graphs = folder / "graphs"
+    if graphs is None:
+        message = "no networks are given; name a folder with STRING or hu.MAP by --graphs"
+        raise FileError(message)
+    return gather(genes, graphs, np.random.default_rng(0), essentials)
+
+
+def _order_list(table: "object", out: Path | None) -> None:
+    import polars as pl
+
+    from perturbkit.core.files import write_text
+
+    assert isinstance(table, pl.DataFrame)
+    text = table.write_csv()
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        write_text(out, text)
