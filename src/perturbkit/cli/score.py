@@ -1,4 +1,4 @@
-"""`perturbkit score`: held-out scores beside every baseline and the ceiling."""
+"""`perturbkit score`: held-out scores, or anyone's predictions, beside baselines and ceiling."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,16 +6,37 @@ from typing import Annotated
 import typer
 
 
-def score(
-    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+def score(  # noqa: PLR0913, PLR0917
+    run: Annotated[Path, typer.Argument(help="A run's folder; with --truth, a predictions file.")],
     metric: Annotated[
         list[str] | None, typer.Option(help="A metric (repeatable); default: the usual ones.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Also write the table: .csv or .parquet.")
     ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(help="Measurements that a file of predictions is scored against: h5ad, ..."),
+    ] = None,
+    profile: Annotated[str, typer.Option(help="With cells: full, vcc or minimal.")] = "",
+    compat: Annotated[str, typer.Option(help="With cells: cell-eval, for its numbers.")] = "",
+    perturbation: Annotated[str, typer.Option(help="Column of the perturbation.")] = "",
+    control: Annotated[str, typer.Option(help="Label of the controls.")] = "",
+    context: Annotated[str, typer.Option(help="Column of the context.")] = "",
+    unit: Annotated[str, typer.Option(help="Unit of means; log1p_cp10k if not stated.")] = "",
 ) -> None:
-    """Score a run on its held-out conditions, with bootstrap intervals over conditions."""
+    """Score a run on its held-out conditions, or with --truth anyone's file of predictions."""
+    foreign = {"profile": profile, "compat": compat, "perturbation": perturbation,
+               "control": control, "context": context, "unit": unit}  # fmt: skip
+    if truth is not None:
+        from perturbkit.cli.foreign import score_file
+
+        score_file(run, truth, settings=foreign, out=out)
+        return
+    stated = [name for name, value in foreign.items() if value]
+    if stated:
+        message = f"--{stated[0]} is for files of predictions; add --truth with the measurements"
+        raise typer.BadParameter(message)
     from perturbkit.cli.tables import print_table
     from perturbkit.recipes import verbs
     from perturbkit.recipes.summaries import gaps, score_rows, verdict
