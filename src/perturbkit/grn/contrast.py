@@ -12,6 +12,7 @@ from perturbkit.grn.fold_change import (
     CountModel,
     count_model,
     log_ratio,
+    own_factor,
     sums_of,
     without_common_shift,
 )
@@ -93,7 +94,10 @@ class Contrast:
             expected += due_group * level
             reference += (due_group * level) ** 2 / np.maximum(rest, 1.0)
         reference = np.divide(reference, expected**2, out=np.ones(shape), where=expected > 0)
-        return log_ratio(observed, expected, reference, model.factor_g)
+        delta, counting = log_ratio(observed, expected)
+        ratio = np.divide(observed, expected, out=np.ones(shape), where=expected > 0)
+        factor = own_factor(model, member_sn, expected, ratio)
+        return delta, np.sqrt(factor * counting + model.factor_g * reference)
 
     def _difference(self, member_sn: sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
         x = self.rows.x_ng

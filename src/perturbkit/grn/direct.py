@@ -14,7 +14,7 @@ from perturbkit.grn.knockout_z import activity_sign
 from perturbkit.grn.null import calibrate, null_of
 from perturbkit.grn.spike_slab import Posterior, regress
 
-MISFIT = 0.8
+MISFIT = 0.3
 """Relative error allowed to what the paths over other perturbed genes predict."""
 MAX_LOSS = 1.5
 """A gene cannot lose more than its whole activity; more is noise."""
@@ -30,8 +30,9 @@ def direct(screen: Screen, rng: np.random.Generator) -> Graph:
        60 % of that change under A is B's. For each readout this is a sparse regression on the
        perturbations, whose design is the share of each perturbed gene's activity that is lost;
        it is the inversion of the matrix of total effects, one column at a time, with noise.
-    3. The rate is the larger of two: the mean probability that the edges so far are wrong, and
-       the Benjamini-Hochberg rate of the total effect against the null.
+    3. The rate is the largest of three: the mean probability that the edges so far are wrong, and
+       the Benjamini-Hochberg rates of the total effect among all pairs and among those of its
+       source, so that the many effects of some targets lend none to a target without.
 
     Edges start at perturbed targets only: what a gene without a perturbation regulates is not
     identified by these data. "Direct" means relative to the perturbed genes.
@@ -58,9 +59,9 @@ def direct(screen: Screen, rng: np.random.Generator) -> Graph:
     own = effects.own_p
     p_values[own >= 0, own[own >= 0]] = np.nan
     probability = posterior.probability_kg
-    rate = np.maximum(
-        bayesian_fdr(probability), np.nan_to_num(benjamini_hochberg(p_values), nan=1.0)
-    )
+    by_source = np.stack([benjamini_hochberg(p) for p in p_values])
+    by_null = np.fmax(benjamini_hochberg(p_values), by_source)
+    rate = np.maximum(bayesian_fdr(probability), np.nan_to_num(by_null, nan=1.0))
     strength = probability * np.abs(z) * np.sign(posterior.mean_kg)
     return graph_of_scores(
         strength * activity_sign(effects.kind_p)[:, None],

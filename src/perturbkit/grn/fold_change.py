@@ -12,6 +12,8 @@ PRIOR_COUNTS = 0.5
 """Added to observed and expected sums, so that an absent gene has a finite fold change."""
 STRATUM_COUNTS = 20.0
 """Expected counts at which a stratum's own control level counts as much as the overall one."""
+OWN_DF = 20.0
+"""Weight of the controls' overdispersion against a group's own, in cells."""
 FACTOR_DF = 100.0
 """Weight of the shared overdispersion against each readout's own, in control cells."""
 
@@ -28,6 +30,12 @@ class CountModel:
     """weighted counts expected of a control cell of unit size in each depth group"""
     factor_g: np.ndarray
     """how much the variance exceeds the model's, from the controls"""
+    squared_ng: Any
+    """squares of `weighted_ng`"""
+    crossed_ng: Any
+    """`weighted_ng` times the weighted count expected of the cell"""
+    expected_square_bg: np.ndarray
+    """squared weighted count expected of a control cell of unit size in each depth group"""
 
 
 def count_model(counts_ng: Any, log_depth_n: np.ndarray, is_control: np.ndarray) -> CountModel:
@@ -52,12 +60,18 @@ def count_model(counts_ng: Any, log_depth_n: np.ndarray, is_control: np.ndarray)
     weight_bg = 1 / (1 + dispersion * np.outer(mean_size, mu))
     row = np.repeat(group, np.diff(x.indptr))
     weighted = sparse.csr_array((x.data * weight_bg[row, x.indices], x.indices, x.indptr), x.shape)
+    expected_bg = weight_bg * mu
+    crossed = weighted.data * size[np.repeat(np.arange(len(size)), np.diff(x.indptr))]
+    crossed *= expected_bg[row, x.indices]
     size_nb = sparse.csr_array((size, (np.arange(len(size)), group)), shape=(len(size), n_groups))
     rest = spread_of(x, size, mu, weight_bg[group], np.flatnonzero(is_control)[:3000])
     shared = float(np.median(rest[mu > 0.01])) if (mu > 0.01).any() else 1.0
     n = min(int(is_control.sum()), 3000)
     factor = (n * rest + FACTOR_DF * shared) / (n + FACTOR_DF)
-    return CountModel(weighted, size_nb, weight_bg * mu, np.maximum(factor, 0.5))
+    return CountModel(
+        weighted, size_nb, expected_bg, np.maximum(factor, 0.5), weighted * weighted,
+        sparse.csr_array((crossed, x.indices, x.indptr), x.shape), expected_bg**2,
+    )  # fmt: skip
 
 
 def spread_of(
@@ -82,16 +96,40 @@ def sums_of(model: CountModel, member_sn: Any) -> tuple[np.ndarray, np.ndarray]:
     return observed, (member_sn @ model.size_nb).toarray() @ model.expected_bg
 
 
-def log_ratio(
-    observed: np.ndarray, expected: np.ndarray, reference_variance: np.ndarray, factor: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the log fold change and its standard error.
+def own_factor(
+    model: CountModel, member_sn: Any, expected_sg: np.ndarray, ratio_sg: np.ndarray
+) -> np.ndarray:
+    """Return how much the variance of each group exceeds the model's, [s, g].
+
+    A few cells full of a transcript, or one odd guide, make a group vary more than its counts
+    say; its own squared residuals are averaged with the controls' factor, never below it.
+
+    Args:
+        model: the count model.
+        member_sn: ones where a cell belongs to a group.
+        expected_sg: weighted counts expected of each group without change.
+        ratio_sg: observed over expected.
+    """
+    sizes = (member_sn @ (model.size_nb * model.size_nb)).toarray()
+    residual = (
+        (member_sn @ model.squared_ng).toarray()
+        - 2 * ratio_sg * (member_sn @ model.crossed_ng).toarray()
+        + ratio_sg**2 * (sizes @ model.expected_square_bg)
+    )
+    n = np.asarray(member_sn.sum(1)).reshape(-1, 1)
+    due = np.maximum(expected_sg * ratio_sg, 1.0)
+    own = (OWN_DF * model.factor_g + n * np.maximum(residual, 0) / due) / (OWN_DF + n)
+    return np.maximum(own, model.factor_g)
+
+
+def log_ratio(observed: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the log fold change and the variance that counting alone gives it.
 
     The variance lies between that under no change (1 / expected) and that of what was seen
     (1 / observed), at their geometric mean: neither an absent nor a flooded gene is overrated.
     """
     seen, due = observed + PRIOR_COUNTS, expected + PRIOR_COUNTS
-    return np.log(seen / due), np.sqrt(factor * (1 / np.sqrt(seen * due) + reference_variance))
+    return np.log(seen / due), 1 / np.sqrt(seen * due)
 
 
 def without_common_shift(delta_sg: np.ndarray, se_sg: np.ndarray) -> np.ndarray:
