@@ -10,9 +10,10 @@ import h5py
 import numpy as np
 from scipy import sparse
 
-from perturbkit.core.errors import FileError, SchemaError, unknown_name
+from perturbkit.core.errors import FileError, PerturbkitError, SchemaError, unknown_name
 from perturbkit.core.files import existing
 from perturbkit.data.read.h5ad import damaged, refuse_links, require_hdf5
+import itertools
 
 FAULTS = (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError)
 """What h5py and anndata raise on a damaged file."""
@@ -70,7 +71,7 @@ class H5Matrix:
             self._open(layer)
         except FAULTS as error:
             self.file.close()
-            if isinstance(error, FileError | SchemaError):
+            if isinstance(error, PerturbkitError):
                 raise
             raise damaged(self.path, error) from error
         except BaseException:
@@ -137,7 +138,7 @@ class H5Matrix:
         edges = self.edges(n_values, start)
         with ThreadPoolExecutor(1) as pool:
             coming = None
-            for low, high in zip(edges[:-1], edges[1:], strict=True):
+            for low, high in itertools.pairwise(edges):
                 now = coming
                 coming = pool.submit(self.rows, low, high)
                 if now is not None:
