@@ -1,5 +1,6 @@
 """Rows of a matrix in an h5ad file, a chunk at a time: what streaming reads instead of X."""
 
+import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ from scipy import sparse
 from perturbkit.core.errors import FileError, PerturbkitError, SchemaError, unknown_name
 from perturbkit.core.files import existing
 from perturbkit.data.read.h5ad import damaged, refuse_links, require_hdf5
-import itertools
 
 FAULTS = (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError)
 """What h5py and anndata raise on a damaged file."""
