@@ -1,4 +1,4 @@
-"""A scored run on a small simulated screen, written as the verbs write it, in parts to leave out."""
+"""A scored run on a small simulated screen, written as the verbs write it, whole or in part."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

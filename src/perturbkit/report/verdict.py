@@ -143,11 +143,11 @@ def verdict(judged: Judged) -> dict[str, Any]:
         baseline = judged.row(gap["baseline"], metric) or {}
         numbers += [
             _number(f"best baseline: {gap['baseline']}", metric, baseline),
-            {"label": f"better by ({metric}, paired)", "signed": True, **gap},
+            {"label": f"better by ({metric}, paired)", "form": "signed", **gap},
         ]
     sentences.append(_ceiling_sentence(judged, metric, row["better"], share))
     if share is not None:
-        numbers.append({"label": "share of the ceiling", "percent": True, **share})
+        numbers.append({"label": "share of the ceiling", "form": "percent", **share})
     if gap is not None and len(scored) > 1:
         sentences.append(_elsewhere(judged, scored))
     return {"tone": tone, "headline": headline, "sentences": sentences, "metric": metric,
@@ -161,8 +161,8 @@ def none_yet(what: str, why: str) -> dict[str, Any]:
 
 
 def _number(label: str, metric: str, row: dict[str, Any]) -> dict[str, Any]:
-    return {"label": f"{label} ({metric})", "value": row["value"], "low": row["low"],
-            "high": row["high"], "n": row["n"]}  # fmt: skip
+    return {"label": f"{label} ({metric})", "form": "plain", "value": row["value"],
+            "low": row["low"], "high": row["high"], "n": row["n"]}  # fmt: skip
 
 
 def _with_interval(row: dict[str, Any], form: str = ".3f") -> str:
