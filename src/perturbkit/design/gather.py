@@ -41,6 +41,8 @@ def gather(
     rng: np.random.Generator,
     essentials: Iterable[str] = (),
     earlier: dict[str, dict[str, float]] | None = None,
+    *,
+    width: int = 128,
 ) -> Knowledge:
     """Gather what a folder of networks says of a pool of genes, and what earlier screens say.
 
@@ -50,9 +52,10 @@ def gather(
         rng: starts the iterations of the embeddings.
         essentials: published common essential genes.
         earlier: values of earlier screens by screen and gene, larger where a hit is likelier.
+        width: of each embedding.
     """
     networks, sets = read_networks(folder)
-    known = knowledge_of(genes, networks, sets, rng, essentials=essentials)
+    known = knowledge_of(genes, networks, sets, rng, essentials=essentials, width=width)
     for name, values in (earlier or {}).items():
         known = known.with_earlier(name, np.array([values.get(g, np.nan) for g in genes]))
     return known
