@@ -91,11 +91,16 @@ def unchanged(truth: Responses, held_out: Responses) -> Responses:
     return Responses(values, status, held_out.readouts, held_out.unit)
 
 
-def renamed(responses: Responses, old: str, new: str, readout: str) -> Responses:
-    """Return the responses with a perturbation and the first readout under other names."""
-    table = responses.conditions.with_columns(pl.col("perturbation").replace({old: new}))
-    readouts = Vocabulary([readout, *responses.readouts[1:]], "readout")
-    return replace(responses, conditions=table, readouts=readouts)
+@pytest.fixture
+def renamed() -> Callable[[Responses, str, str, str], Responses]:
+    """Return a function that renames one perturbation and the first readout."""
+
+    def rename(responses: Responses, old: str, new: str, readout: str) -> Responses:
+        table = responses.conditions.with_columns(pl.col("perturbation").replace({old: new}))
+        readouts = Vocabulary([readout, *responses.readouts[1:]], "readout")
+        return replace(responses, conditions=table, readouts=readouts)
+
+    return rename
 
 
 @pytest.fixture(scope="session")

@@ -127,7 +127,7 @@ def against(compared: dict[str, Any], model: str) -> str:
 
 
 def scatter(panel: dict[str, Any]) -> str:
-    """Draw predicted against measured change of one condition; the largest readouts are named."""
+    """Draw predicted against measured change of one condition."""
 
     def plot(figure: Figure) -> None:
         axes = figure.subplots()
@@ -136,17 +136,27 @@ def scatter(panel: dict[str, Any]) -> str:
         axes.axhline(0, color=FAINT, lw=0.7, zorder=0)
         axes.axvline(0, color=FAINT, lw=0.7, zorder=0)
         axes.scatter(x, y, s=9, color=MODEL, alpha=0.5, lw=0)
-        for i in np.argsort(-np.abs(x))[:3]:
-            inward = x[i] > (x.min() + x.max()) / 2
-            axes.annotate(
-                shorten(panel["names"][i], 14), (x[i], y[i]), fontsize=8, color="#24292f",
-                xytext=(-4 if inward else 4, 3), textcoords="offset points",
-                ha="right" if inward else "left",
-            )  # fmt: skip
+        _name_largest(axes, x, y, panel["names"])
         axes.set_xlabel("measured change")
         axes.set_ylabel("predicted change")
 
     return draw(3.2, 2.9, plot)
+
+
+def _name_largest(axes: Axes, x: np.ndarray, y: np.ndarray, names: list[str]) -> None:
+    """Name the three largest measured changes, those whose names would not overlap."""
+    taken: list[tuple[float, float]] = []
+    wide, high = np.ptp(x) or 1.0, np.ptp(np.r_[x, y]) or 1.0
+    for i in np.argsort(-np.abs(x), kind="stable")[:3]:
+        inward = x[i] > (x.min() + x.max()) / 2
+        if any(abs(x[i] - a) < 0.3 * wide and abs(y[i] - b) < 0.08 * high for a, b in taken):
+            continue
+        taken.append((float(x[i]), float(y[i])))
+        axes.annotate(
+            shorten(names[i], 14), (x[i], y[i]), fontsize=8, color="#24292f",
+            xytext=(-4 if inward else 4, 3), textcoords="offset points",
+            ha="right" if inward else "left",
+        )  # fmt: skip
 
 
 def _diagonal(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:

@@ -21,7 +21,7 @@ def rankings(
     """Return the best and the worst predicted perturbations, each over its held-out contexts."""
     keys, values = judged.values([judged.model], metric)
     if not keys:
-        return {"metric": metric, "best": [], "worst": [], "n": 0}
+        return {"metric": metric, "best": [], "worst": [], "n": 0, "ranged": False}
     others = {name: _by_key(judged, name, metric) for name in (baseline, CEILING) if name}
     about = _about(truth)
     rows = []
@@ -41,7 +41,8 @@ def rankings(
     sign = -1 if _better(judged, metric) == "higher" else 1
     rows.sort(key=lambda r: sign * r["value"])
     n = min(N_RANKED, (len(rows) + 1) // 2)
-    return {"metric": metric, "n": len(rows), "best": rows[:n], "worst": rows[n:][-n:][::-1]}
+    return {"metric": metric, "n": len(rows), "best": rows[:n], "worst": rows[n:][-n:][::-1],
+            "ranged": any(r["n"] > 1 for r in rows)}  # fmt: skip
 
 
 def against_baseline(judged: Judged, metric: str, baseline: str | None) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from perturbkit.core.files import write_text
 from perturbkit.core.run import Run
 from perturbkit.report import figures
 from perturbkit.report.summarise import summarise
+from perturbkit.report.verdict import percent
 
 
 def write_report(run: Run, path: str | Path | None = None) -> Path:
@@ -64,11 +65,6 @@ def number(value: float | None, digits: int = 3) -> str:
 def signed(value: float | None) -> str:
     """Return a number with its sign."""
     return "–" if value is None else f"{'+' if value >= 0 else ''}{number(value)}"
-
-
-def percent(value: float | None) -> str:
-    """Return a share in per cent."""
-    return "–" if value is None else f"{value:.0%}"
 
 
 def count(value: float | None) -> str:

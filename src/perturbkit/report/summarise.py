@@ -33,7 +33,8 @@ def summarise(run: Run) -> dict[str, Any]:
 
     Returns:
         Plain values that JSON can hold: `name`, `model`, `verdict`, `data`, `split`, `status`,
-        `learning`, `scores`, `ranking`, `against`, `scatters`, `settings`, `footer`, `notes`.
+        `learning`, `scores`, `table`, `reasons`, `ranking`, `against`, `scatters`, `settings`,
+        `footer`, `notes`.
 
     Raises:
         FileError: a file of the run is cut short or is not what its name says.
@@ -53,16 +54,20 @@ def summarise(run: Run) -> dict[str, Any]:
         found = none_yet("the run has not been scored", "Score it with perturbkit score RUN")
     else:
         found = verdict(judged)
+    unit = UNIT_WORDS.get(truth.unit, truth.unit) if truth is not None else ""
+    scores = _scores(judged, found["metric"], unit)
     summary = {
         "name": run.path.resolve().name,
         "model": model,
-        "unit": UNIT_WORDS.get(truth.unit, truth.unit) if truth else "",
+        "unit": unit,
         "verdict": found,
         "data": _data(run, config),
         "split": _split(run, config),
         "status": _status(predicted),
         "learning": _learning(run),
-        "scores": _scores(judged, found["metric"]),
+        "scores": scores,
+        "table": _table(scores),
+        "reasons": _reasons(scores),
         **_details(judged, found, truth, predicted),
         "settings": _flat({k: v for k, v in config.items() if k != "format"}),
         "footer": _footer(run, config),
@@ -175,7 +180,7 @@ def _learning(run: Run) -> dict[str, Any] | None:
     return {"members": members, "seconds": sum(m["seconds"] for m in members)}
 
 
-def _scores(judged: Judged | None, deciding: str | None) -> list[dict[str, Any]]:
+def _scores(judged: Judged | None, deciding: str | None, readout: str) -> list[dict[str, Any]]:
     """Return each metric with the rows of all models, the best first and the ceiling on top."""
     if judged is None:
         return []
@@ -193,12 +198,36 @@ def _scores(judged: Judged | None, deciding: str | None) -> list[dict[str, Any]]
         rows.sort(key=lambda r: (r["role"] != "ceiling", r["value"] is None,
                                  sign * (r["value"] or 0.0)))  # fmt: skip
         card = METRICS.get(name)
+        unit = card.unit if card else ""
         metrics.append(
             {"name": name, "better": rows[0]["better"], "summary": card.summary if card else "",
-             "unit": card.unit if card else "", "deciding": name == deciding,
+             "unit": readout or unit if unit == "readout" else unit, "deciding": name == deciding,
              "best": card.best if card else None, "rows": rows}
         )  # fmt: skip
     return metrics
+
+
+def _table(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a line for each model with its cell of every metric; the order of the first metric."""
+    lines: dict[str, dict[str, Any]] = {}
+    for i, metric in enumerate(scores):
+        for row in metric["rows"]:
+            line = {"model": row["model"], "role": row["role"], "cells": [None] * len(scores)}
+            lines.setdefault(row["model"], line)["cells"][i] = row
+    return list(lines.values())
+
+
+def _reasons(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return why conditions have no score, once for each model and reason."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for metric in scores:
+        for row in metric["rows"]:
+            if row["reason"]:
+                found.setdefault((row["model"], row["reason"]), []).append(metric["name"])
+    return [
+        {"model": m, "reason": r, "metrics": names if len(names) < len(scores) else []}
+        for (m, r), names in found.items()
+    ]
 
 
 def _footer(run: Run, config: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from perturbkit.core.rng import named_rng
+from perturbkit.metrics import METRICS
 from perturbkit.metrics.bootstrap import draw_weights, weighted_means
 from perturbkit.metrics.score import CEILING, LEVEL
 
@@ -160,24 +161,33 @@ def none_yet(what: str, why: str) -> dict[str, Any]:
             "metric": None, "numbers": [], "baseline": None}  # fmt: skip
 
 
+def percent(share: float | None) -> str:
+    """Return a share in per cent, an en dash for none."""
+    return "–" if share is None else f"{share * 100:.0f} %"
+
+
 def _number(label: str, metric: str, row: dict[str, Any]) -> dict[str, Any]:
     return {"label": f"{label} ({metric})", "form": "plain", "value": row["value"],
             "low": row["low"], "high": row["high"], "n": row["n"]}  # fmt: skip
 
 
 def _with_interval(row: dict[str, Any], form: str = ".3f") -> str:
-    return f"{row['value']:{form}} (95 % interval {row['low']:{form}} to {row['high']:{form}})"
+    return f"{row['value']:{form}} (95 % interval {row['low']:{form}} to {row['high']:{form}})"
 
 
 def _compared(judged: Judged, metric: str, row: dict[str, Any], gap: dict[str, Any]) -> str:
     baseline = judged.row(gap["baseline"], metric) or {}
     keys, _ = judged.values([judged.model], metric)
+    word, sign = ("better", 1) if gap["value"] >= 0 else ("worse", -1)
+    low, high = sorted((sign * gap["low"], sign * gap["high"]))
+    words = f" ({METRICS[metric].summary})" if metric in METRICS else ""
     n_perturbations = len({judged.perturbation_of.get(k, k) for k in keys})
     return (
-        f"On {row['n']:,} held-out conditions of {n_perturbations:,} perturbations its {metric} is "
-        f"{_with_interval(row)}; {gap['baseline']} has {_with_interval(baseline)}. Condition by "
-        f"condition the model is better by {gap['value']:+.3f} (95 % interval {gap['low']:+.3f} "
-        f"to {gap['high']:+.3f}, n = {gap['n']:,}); {row['better']} is better."
+        f"On {row['n']:,} held-out conditions of {n_perturbations:,} perturbations its "
+        f"{metric}{words} is {_with_interval(row)}; {gap['baseline']} has "
+        f"{_with_interval(baseline)}. Condition by condition the model is {word} by "
+        f"{abs(gap['value']):.3f} (95 % interval {low:.3f} to {high:.3f}, n = {gap['n']:,}); "
+        f"{row['better']} is better."
     )
 
 
@@ -188,18 +198,23 @@ def _ceiling_sentence(
         if judged.row(CEILING, metric) is None:
             return "There is no ceiling: the data hold no replicates that could predict each other."
         return "The ceiling is too close to 0 to express the score as a share of it."
-    percent = (
-        f"{share['value']:.0%} (95 % interval {share['low']:.0%} to {share['high']:.0%}, "
+    part = (
+        f"{percent(share['value'])} (95 % interval {percent(share['low'])} to "
+        f"{percent(share['high'])}, "
         f"n = {share['n']:,})"
     )
+    above = (
+        " Above 100 % the model is closer to this measurement than a noisy repeat would be."
+        if share["value"] > 1 else ""
+    )  # fmt: skip
     if better == "higher":
         return (
             f"A repeat of the experiment would itself score {share['ceiling']:.3f} (the ceiling, "
-            f"from split halves); the model reaches {percent} of that."
+            f"from split halves); the model reaches {part} of that.{above}"
         )
     return (
         f"A repeat of the experiment would itself be off by {share['ceiling']:.3f} (the ceiling, "
-        f"from split halves); that is {percent} of the model's error."
+        f"from split halves); that is {part} of the model's error.{above}"
     )
 
 
