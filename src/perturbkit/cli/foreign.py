@@ -1,5 +1,7 @@
 """`perturbkit score PREDICTIONS --truth REAL`: anyone's predictions, scored."""
 
+import contextlib
+import sys
 from pathlib import Path
 
 import typer
@@ -31,6 +33,7 @@ def score_file(
     from perturbkit.core.rng import named_rng
     from perturbkit.metrics.foreign import ForeignOptions, score_foreign
 
+    _clusters_without_plots()
     options = ForeignOptions.parse({k: v for k, v in settings.items() if v}, "score")
     scores = score_foreign(predictions, truth, options, rng=named_rng(seed, "score"))
     if out is not None:
@@ -49,3 +52,18 @@ def score_file(
     if not scores.complete:
         typer.echo("some metrics could not be computed; see their reason", err=True)
         raise typer.Exit(1)
+
+
+def _clusters_without_plots() -> None:
+    """Import igraph, where it is installed, without the matplotlib it would take along.
+
+    Scoring draws nothing; matplotlib costs half a second and 40 MB.
+    """
+    if "matplotlib" in sys.modules or "igraph" in sys.modules:
+        return
+    sys.modules["matplotlib"] = None  # pyright: ignore[reportArgumentType]
+    try:
+        with contextlib.suppress(ImportError):
+            import igraph  # noqa: F401
+    finally:
+        del sys.modules["matplotlib"]

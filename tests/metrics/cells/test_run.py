@@ -180,7 +180,9 @@ def test_halves_share_no_cell_and_lone_cells_are_left_out(small_pair) -> None:
     np.testing.assert_array_equal(used, pair.truth.code_n > 0)
     code = np.where(pair.truth.code_n == 3, -1, pair.truth.code_n)
     code[np.flatnonzero(pair.truth.code_n == 3)[0]] = 3
-    lone = halves(replace(pair, truth=replace(pair.truth, code_n=code)), np.random.default_rng(0))
+    lone = halves(
+        replace(pair, truth=replace(pair.truth, code_n=code, cache={})), np.random.default_rng(0)
+    )
     assert len(lone.perturbations) == 11
     assert pair.perturbations[2] not in lone.perturbations
 

@@ -102,9 +102,11 @@ def both_sides(pair: CellsPair) -> np.ndarray:
     """Energy distance from control of the measured and of the predicted cells, [p, 2]."""
     if "edistance" not in pair.cache:
         distinct, shift = not pair.compat, pair.truth_control_g
-        measured, within = energy_distances(
-            pair.truth, pair.truth, shift, distinct=distinct, within=None
-        )
+        if ("edistance", distinct) not in pair.truth.cache:
+            pair.truth.cache["edistance", distinct] = energy_distances(
+                pair.truth, pair.truth, shift, distinct=distinct, within=None
+            )
+        measured, within = pair.truth.cache["edistance", distinct]
         origin = pair.predicted if pair.compat else pair.truth
         predicted, _ = energy_distances(
             pair.predicted, origin, shift, distinct=distinct,

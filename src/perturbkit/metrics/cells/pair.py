@@ -28,6 +28,8 @@ class Cells:
     """0 for control, 1 to n_groups, -1 for cells that do not count"""
     group_p: np.ndarray
     """the group of each perturbation; two perturbations predicted alike may share one"""
+    cache: dict[Any, Any] = field(default_factory=dict, repr=False)
+    """what was computed of these cells; pairs that share them share it"""
 
     @property
     def n_groups(self) -> int:
@@ -149,7 +151,10 @@ class CellsPair:
     @cached_property
     def truth_de(self) -> DETable:
         """Differential expression of the measured cells."""
-        return de_table(self.truth, self.truth, 0.0 if self.compat else EPSILON)
+        epsilon = 0.0 if self.compat else EPSILON
+        if ("de", epsilon) not in self.truth.cache:
+            self.truth.cache["de", epsilon] = de_table(self.truth, self.truth, epsilon)
+        return self.truth.cache["de", epsilon]
 
     @cached_property
     def predicted_de(self) -> DETable:

@@ -148,7 +148,7 @@ def halves(pair: CellsPair, rng: np.random.Generator) -> CellsPair:
         # a perturbation of one cell has no second half: it predicts itself nowhere, so leave out
         kept = ~(lone[0] | lone[1])[pair.truth.group_p]
         return _subset(pair, sides, np.flatnonzero(kept))
-    truth, predicted = (replace(pair.truth, code_n=side) for side in sides)
+    truth, predicted = (replace(pair.truth, code_n=side, cache={}) for side in sides)
     return replace(pair, truth=truth, predicted=predicted, cache={})
 
 
