@@ -1,6 +1,7 @@
 from perturbkit.core.vocabulary import Vocabulary
 from perturbkit.models import MODELS
-from perturbkit.models.baselines_for import baselines_for, why_not
+from perturbkit.models.applies import why_not
+from perturbkit.models.baselines_for import baselines_for
 
 
 def test_combinations_call_for_the_models_of_combinations(planted_law) -> None:

@@ -72,7 +72,7 @@ def fit(folder: Path | None, config: TrainConfig, kill_at: int | None = None) ->
     return model
 
 
-CONFIG = TrainConfig(n_epochs=4, learning_rate=0.05, checkpoint_seconds=0)
+CONFIG = TrainConfig(n_epochs=4, patience=0, learning_rate=0.05, checkpoint_seconds=0)
 
 
 @pytest.mark.parametrize("kill_at", [0, 1, 4, 5, 7, 13, 19])
@@ -134,7 +134,7 @@ def test_averaging_blocks_equals_one_larger_block() -> None:
 
 def test_early_stopping_keeps_the_best_weights() -> None:
     model, seen = Line(), []
-    losses = iter([3.0, 1.0, 2.0, 2.0, 2.0, 2.0])
+    losses = iter([5.0, 3.0, 1.0, 2.0, 2.0, 2.0, 2.0])
 
     def validate() -> float:
         seen.append(model.layer.weight.detach().clone())
@@ -143,7 +143,7 @@ def test_early_stopping_keeps_the_best_weights() -> None:
     config = TrainConfig(n_epochs=50, patience=2, learning_rate=0.01)
     end = train(model, Batches(), config, np.random.default_rng(0), Hooks(validate))
     assert end.step == 4 * 5
-    assert torch.equal(model.layer.weight, seen[1])
+    assert torch.equal(model.layer.weight, seen[2])
 
 
 def test_divergence_is_a_named_error_and_keeps_the_checkpoint(tmp_path: Path) -> None:

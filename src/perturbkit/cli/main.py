@@ -7,9 +7,12 @@ import typer
 
 from perturbkit import __version__
 from perturbkit.cli.demo import demo
+from perturbkit.cli.design import app as design
+from perturbkit.cli.explain import explain
 from perturbkit.cli.fit import fit
 from perturbkit.cli.listing import listing
 from perturbkit.cli.predict import predict
+from perturbkit.cli.prepare import prepare
 from perturbkit.cli.report import report
 from perturbkit.cli.score import score
 from perturbkit.core.errors import PerturbkitError
@@ -26,6 +29,9 @@ app.command("fit")(fit)
 app.command("predict")(predict)
 app.command("score")(score)
 app.command("report")(report)
+app.command("explain")(explain)
+app.command("prepare")(prepare)
+app.add_typer(design, name="design")
 
 _ClickException = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 

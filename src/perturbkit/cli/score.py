@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 
-def score(  # noqa: PLR0913, PLR0917
-    run: Annotated[Path, typer.Argument(help="A run's folder; with --truth, a predictions file.")],
+def score(  # noqa: PLR0913, PLR0917  (the options of two ways to score)
+    run: Annotated[Path, typer.Argument(help="A run's folder; or, with --truth, predictions.")],
     metric: Annotated[
         list[str] | None, typer.Option(help="A metric (repeatable); default: the usual ones.")
     ] = None,
@@ -16,28 +16,25 @@ def score(  # noqa: PLR0913, PLR0917
     ] = None,
     truth: Annotated[
         Path | None,
-        typer.Option(help="Measurements that a file of predictions is scored against: h5ad, ..."),
+        typer.Option(help="Measured cells or means: score a file of anyone's predictions."),
     ] = None,
-    profile: Annotated[str, typer.Option(help="With cells: full, vcc or minimal.")] = "",
-    compat: Annotated[str, typer.Option(help="With cells: cell-eval, for its numbers.")] = "",
-    perturbation: Annotated[str, typer.Option(help="Column of the perturbation.")] = "",
-    control: Annotated[str, typer.Option(help="Label of the controls.")] = "",
-    context: Annotated[str, typer.Option(help="Column of the context.")] = "",
-    unit: Annotated[str, typer.Option(help="Unit of means; log1p_cp10k if not stated.")] = "",
+    profile: Annotated[str, typer.Option(help="With --truth: full, vcc or minimal.")] = "",
+    compat: Annotated[str, typer.Option(help="With --truth: cell-eval, for its rules.")] = "",
+    perturbation: Annotated[str, typer.Option(help="With --truth: column of labels.")] = "",
+    control: Annotated[str, typer.Option(help="With --truth: label of the controls.")] = "",
+    context: Annotated[str, typer.Option(help="With --truth: column of contexts.")] = "",
+    unit: Annotated[str, typer.Option(help="With --truth: unit of both files.")] = "",
 ) -> None:
-    """Score a run on its held-out conditions, or with --truth anyone's file of predictions."""
-    foreign = {"profile": profile, "compat": compat, "perturbation": perturbation,
-               "control": control, "context": context, "unit": unit}  # fmt: skip
+    """Score a run, or with --truth a file of predictions, on held-out conditions."""
+    from perturbkit.cli.tables import print_table
+
     if truth is not None:
         from perturbkit.cli.foreign import score_file
 
-        score_file(run, truth, settings=foreign, out=out)
+        settings = {"profile": profile, "compat": compat, "perturbation": perturbation,
+                    "control": control, "context": context, "unit": unit}  # fmt: skip
+        score_file(run, truth, settings=settings, out=out)
         return
-    stated = [name for name, value in foreign.items() if value]
-    if stated:
-        message = f"--{stated[0]} is for files of predictions; add --truth with the measurements"
-        raise typer.BadParameter(message)
-    from perturbkit.cli.tables import print_table
     from perturbkit.recipes import verbs
     from perturbkit.recipes.summaries import gaps, score_rows, verdict
 

@@ -8,6 +8,7 @@ from perturbkit.models.context_mean import card as context_mean
 from perturbkit.models.cross_context_ridge import card as cross_context_ridge
 from perturbkit.models.kernel_ridge import card as kernel_ridge
 from perturbkit.models.knn import card as knn
+from perturbkit.models.lpm import card as lpm
 from perturbkit.models.matching_mean import card as matching_mean
 from perturbkit.models.mean_delta import card as mean_delta
 from perturbkit.models.no_change import card as no_change

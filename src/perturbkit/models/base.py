@@ -1,22 +1,31 @@
 """The closed-form model under a network: the network learns only what this one misses."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
 from perturbkit.core.responses import Responses
 from perturbkit.core.vocabulary import Vocabulary
+from perturbkit.models.additive import card as additive
+from perturbkit.models.applies import why_not
+from perturbkit.models.bilinear_ridge import card as bilinear_ridge
 from perturbkit.models.card import FittedModel, ModelCard, State
 from perturbkit.models.context_mean import card as context_mean
 from perturbkit.models.cross_context_ridge import card as cross_context_ridge
 from perturbkit.models.mean_delta import card as mean_delta
 
 _BASES: dict[str, ModelCard] = {
-    card.name: card for card in (context_mean, mean_delta, cross_context_ridge)
+    card.name: card
+    for card in (context_mean, mean_delta, cross_context_ridge, additive, bilinear_ridge)
 }
 _N_FOLDS = 5
+BaseKind = Literal[
+    "auto", "none", "context_mean", "mean_delta", "cross_context_ridge", "additive",
+    "bilinear_ridge",
+]  # fmt: skip
+"""`auto` takes the one whose cross-fitted error on the training set is the smallest"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +65,11 @@ class Base:
             residual[fold[answered]] = (train.mean_cg[fold] - predicted)[answered]
         return residual
 
+    def error(self, train: Responses, rng: np.random.Generator) -> float:
+        """Return the cross-fitted mean squared error over the perturbed conditions."""
+        residual = self.crossfitted_residual(train, rng)[~train.is_control]
+        return float(np.nanmean(np.square(residual, dtype=np.float64)))
+
     def state(self) -> State:
         """Return the state of the closed-form model."""
         return ({}, {}) if self.model is None else self.model.state()
@@ -63,6 +77,12 @@ class Base:
 
 def fit_base(kind: str, train: Responses, rng: np.random.Generator) -> Base:
     """Fit the closed-form model named `kind`, by its default settings, or none."""
+    if kind == "auto":
+        seed = int(rng.integers(2**63))
+        return min(
+            (fit_base(name, train, rng) for name in _applicable(train)),
+            key=lambda base: base.error(train, np.random.default_rng(seed)),
+        )
     if kind == "none":
         return Base(kind, train.readouts, None)
     card = _BASES[kind]
@@ -76,3 +96,8 @@ def restore_base(kind: str, state: State, readouts: Vocabulary) -> Base:
     card = _BASES[kind]
     model: Any = card.model
     return Base(kind, readouts, model.restore(card.config(), state))
+
+
+def _applicable(train: Responses) -> list[str]:
+    """Return the closed-form models that can say more than the context's mean here."""
+    return [name for name, card in _BASES.items() if not why_not(card, train)]

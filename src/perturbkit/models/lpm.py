@@ -8,6 +8,7 @@ import polars as pl
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional
 
 from perturbkit.core.condition import conditions_of
 from perturbkit.core.config import Config
@@ -16,10 +17,11 @@ from perturbkit.core.features import Features
 from perturbkit.core.responses import Responses
 from perturbkit.core.rng import torch_generator
 from perturbkit.core.vocabulary import Vocabulary
-from perturbkit.models.base import Base, fit_base, restore_base
+from perturbkit.models.base import Base, BaseKind, fit_base, restore_base
 from perturbkit.models.block import Block
 from perturbkit.models.card import ModelCard, State
 from perturbkit.models.nn.grid import GridDecoder
+from perturbkit.models.nn.perturbation import EncoderConfig, PerturbationEncoder
 
 _PREDICT_CELLS = 4_000_000
 """hidden activations (rows x readouts) computed at once when predicting"""
@@ -28,20 +30,20 @@ _PREDICT_CELLS = 4_000_000
 class LpmConfig(Config):
     """Hyper-parameters of the LPM; sizes known from data come by `build`."""
 
-    embedding_dim: int = Field(default=64, ge=1)
+    embedding_dim: int = Field(default=32, ge=1)
     """width of the context, perturbation and readout embeddings"""
-    hidden_dim: int = Field(default=256, ge=1)
+    hidden_dim: int = Field(default=128, ge=1)
     """width of the hidden layers"""
     n_layers: int = Field(default=2, ge=0, le=16)
     """number of hidden layers"""
-    dropout: float = Field(default=0.1, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     """probability of dropping a hidden unit"""
     aggregation: Literal["mean", "sum", "max"] = "sum"
     """how the embeddings of a combination's targets are joined (published: mean)"""
     identity_dropout: float = Field(default=0.3, ge=0, lt=1)
     """probability of hiding a target's own symbol while training, where it has features, so
     that the features learn to stand for targets that were never seen"""
-    base: Literal["none", "context_mean", "mean_delta", "cross_context_ridge"] = "context_mean"
+    base: BaseKind = "auto"
     """the closed-form model whose error the network learns; `none` is the published model"""
     embedding_scale: float = Field(default=0.3, gt=0)
     """standard deviation of the embeddings at the start (published: 1)"""
@@ -63,18 +65,14 @@ class Lpm(nn.Module):
         super().__init__()
         self.config = config
         self.unit = about["unit"]
-        self.targets = Vocabulary(about["targets"], "target")
         self.contexts = Vocabulary(about["contexts"], "context")
         self.readouts = Vocabulary(about["readouts"], "readout")
-        self.described = Vocabulary(about["described"], "target")
         self.scale = float(about["scale"])
         self._base: Base | None = None
         width = config.embedding_dim
+        self.encoder = PerturbationEncoder.restore(about["encoder"])
         self.context = nn.Embedding(len(self.contexts), width)
-        self.target = nn.Embedding(len(self.targets) + 1, width)  # the last row: no symbol
         self.readout = nn.Embedding(len(self.readouts), width)
-        self.register_buffer("features", torch.zeros(len(self.described) + 1, about["n_features"]))
-        self.describe = nn.Linear(about["n_features"], width, bias=False)
         self.decoder = GridDecoder(
             2 * width, width, config.hidden_dim, config.n_layers, config.dropout
         )
@@ -103,56 +101,60 @@ class Lpm(nn.Module):
         if bool(train.is_control.all()):
             message = "every training condition is a control; the LPM needs perturbed ones"
             raise SchemaError(message)
-        base = fit_base(config.base, train, rng)
-        conditions = conditions_of(train.conditions)
-        targets = sorted({t for c in conditions for t in c.targets})
+        targets = {t for c in conditions_of(train.conditions) for t in c.targets}
+        encoder = PerturbationEncoder(
+            Vocabulary(sorted(targets), "target"),
+            config.embedding_dim,
+            rng,
+            features=features,
+            config=EncoderConfig(
+                identity_dropout=config.identity_dropout, aggregation=config.aggregation
+            ),
+        )
         about = {
             "unit": train.unit,
-            "targets": targets,
-            "contexts": sorted(set(train.contexts)),
+            "contexts": sorted(set(train.contexts.tolist())),
             "readouts": list(train.readouts),
-            "described": [] if features is None else list(features.names),
-            "n_features": 0 if features is None else features.width,
+            "encoder": encoder.plain(),
             "scale": 1.0,
         }
         model = cls(config, about)
-        model._base = base
-        residual = base.crossfitted_residual(train, rng)
+        model.encoder = encoder
+        model._base = fit_base(config.base, train, rng)
+        residual = model.base.crossfitted_residual(train, rng)
         model.scale = float(np.nanstd(residual[~train.is_control])) or 1.0
-        model._initialize(features, torch_generator(rng))
+        model._initialize(torch_generator(rng))
         return model
 
     @torch.no_grad()
-    def _initialize(self, features: Features | None, generator: torch.Generator) -> None:
+    def _initialize(self, generator: torch.Generator) -> None:
         scale = self.config.embedding_scale
-        for embedding in (self.context, self.target, self.readout):
-            embedding.weight.normal_(0, scale, generator=generator)
-        if features is not None:
-            values = torch.from_numpy(np.array(features.values))
-            typical = values.pow(2).sum(1).mean().sqrt().clamp(min=1e-12)
-            self.features[:-1] = values / typical
-            self.describe.weight.normal_(0, scale, generator=generator)
+        for weight in (self.context.weight, self.encoder.identity, self.readout.weight):
+            weight.normal_(0, scale, generator=generator)
         self.decoder.initialize(generator)
+        if self.base.kind != "none" and self.decoder.out is not None:
+            self.decoder.out.weight.zero_()  # training starts from the base alone
 
     def encode(self, table: pl.DataFrame) -> dict[str, Tensor]:
-        """Return the codes of conditions: `context` [c], `targets` and `described` [c, k].
+        """Return the conditions as tensors with the first axis c.
 
-        Absent places hold the last row of each table; `n_targets` [c] counts the present ones.
+        `targets` [c, k] holds the positions of the known targets, padded; `n_targets` says how
+        many there are; `context`, `dose_um`, `time_h` and `kind` are [c].
         """
         conditions = conditions_of(table)
-        most = max([1, *(len(c.targets) for c in conditions)])
-        codes = np.full((2, len(conditions), most), -1, np.int64)
-        for i, condition in enumerate(conditions):
-            n = len(condition.targets)
-            codes[0, i, :n] = self.targets.find(condition.targets)
-            codes[1, i, :n] = self.described.find(condition.targets)
-        codes[0][codes[0] < 0] = len(self.targets)
-        codes[1][codes[1] < 0] = len(self.described)
+        encoded = self.encoder.encode(conditions)
+        n_targets = encoded.offsets.diff()
+        most = max(1, int(n_targets.max())) if len(n_targets) else 1
+        targets = torch.zeros(len(conditions), most, dtype=torch.int64)
+        targets[torch.arange(most) < n_targets[:, None].cpu()] = encoded.codes.cpu()
+        contexts = self.contexts.find([c.context for c in conditions])
         return {
-            "context": torch.from_numpy(self.contexts.find([c.context for c in conditions])),
-            "targets": torch.from_numpy(codes[0]),
-            "described": torch.from_numpy(codes[1]),
-            "n_targets": torch.tensor([len(c.targets) for c in conditions]),
+            "context": torch.from_numpy(contexts),
+            "targets": targets,
+            "n_targets": n_targets.cpu(),
+            "dose_um": encoded.dose_um.cpu(),
+            "time_h": encoded.time_h.cpu(),
+            "kind": encoded.kind.cpu(),
         }
 
     def forward(self, rows: dict[str, Tensor], columns: Tensor) -> Tensor:
@@ -161,22 +163,13 @@ class Lpm(nn.Module):
         return self.decoder(row, self.readout(columns))
 
     def _perturbation(self, rows: dict[str, Tensor]) -> Tensor:
-        """Join the embeddings of each condition's targets, [r, d]; the control is zero."""
-        codes, described = rows["targets"], rows["described"]
-        if self.training and self.config.identity_dropout and len(self.described):
-            hidden = torch.rand(codes.shape, device=codes.device) < self.config.identity_dropout
-            hidden &= described < len(self.described)
-            codes = torch.where(hidden, len(self.targets), codes)
-        each = self.target(codes) + self.describe(self.features[described])
-        present = torch.arange(codes.shape[1], device=codes.device) < rows["n_targets"][:, None]
-        if self.config.aggregation == "max":
-            least = torch.finfo(each.dtype).min
-            top = each.masked_fill(~present[..., None], least).amax(1)
-            return torch.where(present.any(1, keepdim=True), top, torch.zeros_like(top))
-        total = (each * present[..., None]).sum(1)
-        if self.config.aggregation == "mean":
-            total = total / rows["n_targets"].clamp(min=1)[:, None]
-        return total
+        """Return one vector for each condition, [r, d]; the control's is zero."""
+        targets, n_targets = rows["targets"], rows["n_targets"]
+        present = torch.arange(targets.shape[1], device=targets.device) < n_targets[:, None]
+        offsets = functional.pad(n_targets.cumsum(0), (1, 0))
+        return self.encoder(
+            targets[present], offsets, rows["dose_um"], rows["time_h"], rows["kind"]
+        )
 
     def loss(self, batch: Block) -> Tensor:
         """Mean squared error of the standardized residual over the measured values."""
@@ -197,7 +190,7 @@ class Lpm(nn.Module):
         else:
             residual = self.base.crossfitted_residual(measured, rng)
         residual = residual / self.scale
-        if self.config.base != "none":
+        if self.base.kind != "none":
             residual[measured.is_control] = np.nan  # the control is the base's, exactly
         return residual.astype(np.float32)
 
@@ -208,7 +201,7 @@ class Lpm(nn.Module):
         values, base_status = self.base.predict(conditions)
         answered = np.flatnonzero((status != "refused") & (base_status != "refused"))
         is_control = np.array([c.is_control for c in conditions_of(conditions)], bool)
-        if self.config.base != "none":
+        if self.base.kind != "none":
             answered = answered[~is_control[answered]]
         refused = (status == "refused") | (base_status == "refused")
         status[refused] = "refused"
@@ -223,7 +216,7 @@ class Lpm(nn.Module):
         """Return the network's part, standardized, of conditions it can answer, [c, g]."""
         was_training = self.training
         self.eval()
-        device = self.target.weight.device
+        device = self.readout.weight.device
         rows = {k: v.to(device) for k, v in self.encode(table).items()}
         columns = torch.arange(len(self.readouts), device=device)
         size = max(1, _PREDICT_CELLS // (len(self.readouts) * max(1, self.config.hidden_dim // 16)))
@@ -235,16 +228,12 @@ class Lpm(nn.Module):
         return torch.cat(parts).numpy()
 
     def statuses(self, table: pl.DataFrame) -> np.ndarray:
-        """Return `seen`, `prior` (unseen target with features) or `refused` for each condition."""
-        statuses = []
-        for condition in conditions_of(table):
-            known = self.targets.find(condition.targets) >= 0
-            described = self.described.find(condition.targets) >= 0
-            if condition.context not in self.contexts or not (known | described).all():
-                statuses.append("refused")
-            else:
-                statuses.append("seen" if known.all() else "prior")
-        return np.array(statuses, dtype="<U9")
+        """Return the status of each condition: seen, prior, neighbour or refused."""
+        conditions = conditions_of(table)
+        statuses = np.array(self.encoder.encode(conditions).status, dtype="<U9")
+        unknown = [c.context not in self.contexts for c in conditions]
+        statuses[np.array(unknown, bool)] = "refused"
+        return statuses
 
     def state(self) -> State:
         """Return weights, and vocabularies with the base's state beside them."""
@@ -253,13 +242,11 @@ class Lpm(nn.Module):
         arrays |= {f"base.{k}": v for k, v in base_arrays.items()}
         about = {
             "unit": self.unit,
-            "targets": list(self.targets),
             "contexts": list(self.contexts),
             "readouts": list(self.readouts),
-            "described": list(self.described),
-            "n_features": self.features.shape[1],
+            "encoder": self.encoder.plain(),
             "scale": self.scale,
-            "base": base_about,
+            "base": {"kind": self.base.kind, "about": base_about},
         }
         return arrays, about
 
@@ -271,24 +258,24 @@ class Lpm(nn.Module):
         net = {k[4:]: torch.from_numpy(v) for k, v in arrays.items() if k.startswith("net.")}
         model.load_state_dict(net)
         base = {k[5:]: v for k, v in arrays.items() if k.startswith("base.")}
-        model._base = restore_base(config.base, (base, about["base"]), model.readouts)
+        state = (base, about["base"]["about"])
+        model._base = restore_base(about["base"]["kind"], state, model.readouts)
         return model.eval()
 
 
 def embedding_table(model: Lpm, which: Literal["perturbation", "context", "readout"]) -> Features:
     """Return learned embeddings by name, for maps and nearest neighbours.
 
-    A perturbation's embedding is what the network sees of it: symbol and features together.
+    A perturbation's embedding is what the network sees of it: identity and features together;
+    targets that only features describe have one too.
     """
     with torch.no_grad():
         if which == "context":
             return Features(model.contexts, model.context.weight.numpy(), "lpm_context")
         if which == "readout":
             return Features(model.readouts, model.readout.weight.numpy(), "lpm_readout")
-        codes = model.described.find(model.targets)
-        codes[codes < 0] = len(model.described)
-        values = model.target.weight[:-1] + model.describe(model.features[torch.from_numpy(codes)])
-        return Features(model.targets, values.numpy(), "lpm_perturbation")
+        values = model.encoder.vectors()
+    return Features(model.encoder.names, values.numpy(), "lpm_perturbation")
 
 
 card = ModelCard(
@@ -298,5 +285,5 @@ card = ModelCard(
     config=LpmConfig,
     model=Lpm,
     trained=True,
-    predicts=frozenset({"combinations"}),
+    predicts=frozenset({"combinations", "perturbations"}),
 )

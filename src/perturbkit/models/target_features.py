@@ -7,6 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from perturbkit.core.features import Features
+from perturbkit.core.responses import Responses
 from perturbkit.core.vocabulary import Vocabulary
 from perturbkit.models.card import State
 from perturbkit.models.closed_form import leading_directions
@@ -82,3 +83,18 @@ class TargetFeatures:
         arrays, values = state
         names = Vocabulary(values["feature_names"], "target")
         return cls(names, arrays["feature_values"], arrays["feature_name_p"])
+
+
+def loadings_of(
+    train: Responses, rng: np.random.Generator, n_directions: int = 10
+) -> Features | None:
+    """Return what the screen itself says of its readouts, as features of the genes they measure.
+
+    The vector of a gene is the loadings of its readout on the leading directions of the training
+    changes. None where fewer than three training targets are readouts, as in a screen of drugs.
+    """
+    effects = Effects.of(train)
+    own = TargetFeatures.of(effects, None, rng, n_directions)
+    if (own.name_p >= 0).sum() < 3:
+        return None
+    return Features(own.names, own.values, "readout_loadings")

@@ -56,7 +56,9 @@ def verdict(scores: Scores, model: str) -> str:
         return f"{model} has no {metric}: {mine['reason'][0] if mine.height else 'not scored'}"
     best = best_baseline(scores, model, metric)
     if best is None:
-        return f"{model}: {metric} {_interval(mine.row(0, named=True))}; no baseline to compare with"
+        return (
+            f"{model}: {metric} {_interval(mine.row(0, named=True))}; no baseline to compare with"
+        )
     paired = scores.compare(model, best).filter(pl.col("metric") == metric).row(0, named=True)
     sign = 1 if paired["better"] == "higher" else -1
     low, high = sorted((sign * paired["low"], sign * paired["high"]))
@@ -74,7 +76,9 @@ def gaps(scores: Scores) -> list[str]:
     return [f"{r['model']}, {r['metric']}: {r['reason']}" for r in table.iter_rows(named=True)]
 
 
-def prediction_rows(predicted: Responses, controls_cg: np.ndarray, top: int) -> list[dict[str, Any]]:
+def prediction_rows(
+    predicted: Responses, controls_cg: np.ndarray, top: int
+) -> list[dict[str, Any]]:
     """Return a row for each condition: status and the readouts that change most.
 
     Args:

@@ -28,8 +28,9 @@ from perturbkit.data.splits import Split, make_split
 from perturbkit.metrics.score import Scores
 from perturbkit.metrics.score import score as score_responses
 from perturbkit.models import MODELS
+from perturbkit.models.baselines_for import baselines_for
 from perturbkit.models.card import FittedModel
-from perturbkit.models.loadings import features_from
+from perturbkit.models.target_features import loadings_of
 from perturbkit.recipes.experiment import Experiment
 from perturbkit.recipes.studies import resolve
 from perturbkit.recipes.summaries import controls_for
@@ -46,9 +47,7 @@ USUAL_METRICS = (
 """What is scored when nothing is asked for; the first decides the verdict."""
 
 
-def load(
-    screen: str | Path, *, unit: str | None = None, seed: int = 0, **options: Any
-) -> Screen:
+def load(screen: str | Path, *, unit: str | None = None, seed: int = 0, **options: Any) -> Screen:
     """Open a screen by name or from a file; see `data.screens.open_screen`."""
     return open_screen(screen, unit=unit, seed=seed, **options)
 
@@ -118,7 +117,7 @@ def _fit_all(
     test = truth.select(split.rows(truth, "test"))
     features = None
     if experiment.features == "auto":
-        features = features_from(train)
+        features = loadings_of(train, named_rng(experiment.seed, "features"))
     val = truth.select(val_rows) if len(val_rows) else None
     data = FitData(train, val, features)
     _fit_baselines(run, experiment, data, test, watch)
@@ -140,15 +139,16 @@ def _fit_all(
 def _fit_baselines(
     run: Run, experiment: Experiment, data: FitData, test: Responses, watch: Watch | None
 ) -> None:
-    names = experiment.score.baselines or [c.name for c in MODELS.values() if c.baseline]
-    fitted_on = data.train
-    for i, name in enumerate(names):
-        card = MODELS[name]
+    if experiment.score.baselines:
+        cards = {name: MODELS[name] for name in experiment.score.baselines}
+    else:
+        cards = baselines_for(data.train, test.conditions, data.features)
+    for i, (name, card) in enumerate(cards.items()):
         rng = named_rng(experiment.seed, "baseline", name)
-        model = card.model.fit(card.config(), fitted_on, data.features, rng)
+        model = card.model.fit(card.config(), data.train, data.features, rng)
         model.predict(test.conditions).save(run.path / "baselines" / f"{name}.parquet")
         if watch is not None:
-            watch("baselines", i + 1, len(names))
+            watch("baselines", i + 1, len(cards))
 
 
 @dataclass(frozen=True, eq=False)
@@ -308,11 +308,12 @@ def score(
     with atomic_path(opened.path / "conditions.parquet") as temporary:
         scores.conditions.write_parquet(temporary)
     if out is not None:
-        _write_table(scores.table, Path(out))
+        write_table(scores.table, Path(out))
     return scores
 
 
-def _write_table(table: pl.DataFrame, path: Path) -> None:
+def write_table(table: pl.DataFrame, path: Path) -> None:
+    """Write a table by the suffix of `path`, .csv or .parquet, atomically."""
     if path.suffix not in (".csv", ".parquet"):
         message = f"cannot write {path}: the table is written as .csv or .parquet"
         raise FileError(message)

@@ -10,7 +10,7 @@ from perturbkit.core.config import Config
 class TrainConfig(Config):
     """Settings of the training loop, the same for every network."""
 
-    n_epochs: int = Field(default=60, ge=1)
+    n_epochs: int = Field(default=20, ge=1)
     """passes over the data at most; early stopping may end sooner"""
     block_rows: int = Field(default=32, ge=1)
     """conditions in one block"""
@@ -31,13 +31,13 @@ class TrainConfig(Config):
     """largest norm of the gradient"""
     accumulate: int = Field(default=1, ge=1)
     """blocks whose gradients are averaged before one step, on each process"""
-    patience: int = Field(default=0, ge=0)
+    patience: int = Field(default=4, ge=0)
     """evaluations without improvement before training stops; 0 trains to the end"""
     evaluate_every: int = Field(default=1, ge=1)
     """epochs between evaluations on the validation conditions"""
     keep: Literal["best", "last"] = "best"
     """which weights to keep: those of the best evaluation, or the last"""
-    precision: Literal["auto", "bf16", "fp32"] = "fp32"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
     """`auto` takes bfloat16 where the processor computes in it"""
     checkpoint_seconds: float = Field(default=30.0, ge=0)
     """time between checkpoints; 0 writes one after every step"""

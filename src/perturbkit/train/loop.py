@@ -124,6 +124,8 @@ class _Training:
         self._restore()
 
     def run(self) -> Position:
+        if self.position.step == 0 and self.hooks.validate is not None:
+            self._remember(self._validate())  # what training starts from may be the best
         while not self.position.finished:
             epoch = self.position.step // self.steps_per_epoch
             self._train_epoch(epoch)
@@ -203,10 +205,8 @@ class _Training:
 
     def _evaluate(self, epoch: int) -> None:
         val_loss = None
-        self.model.eval()
         if self.hooks.validate is not None:
-            with torch.no_grad():
-                val_loss = float(self.hooks.validate())
+            val_loss = self._validate()
             if not math.isfinite(val_loss):
                 self._diverged(learning_rate(self.config, self.position.step, self.n_steps, epoch))
             self._remember(val_loss)
@@ -219,6 +219,11 @@ class _Training:
             event = Event(position.step, self.n_steps, epoch, train_loss, val_loss, rate, seconds)
             self.hooks.record(event)
         position.n_records += 1
+
+    def _validate(self) -> float:
+        self.model.eval()
+        with torch.no_grad():
+            return float(self.hooks.validate()) if self.hooks.validate else math.nan
 
     def _remember(self, val_loss: float) -> None:
         """Keep the weights of the best evaluation so far."""

@@ -1,7 +1,7 @@
 """The perturbation encoder: what was done to the cells as one vector, also for unseen targets."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -33,6 +33,8 @@ class EncoderConfig(Config):
     """how far information travels along the networks"""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """share of hidden values set to zero while training"""
+    aggregation: Literal["sum", "mean", "max"] = "sum"
+    """how the vectors of a combination's targets are joined"""
 
 
 class Encoded(NamedTuple):
@@ -176,7 +178,11 @@ class PerturbationEncoder(nn.Module):
             return self.identity.new_zeros(n, self.width)
         which, inverse = codes.unique(return_inverse=True)
         sums = functional.embedding_bag(
-            inverse, self._vectors(which), offsets, mode="sum", include_last_offset=True
+            inverse,
+            self._vectors(which),
+            offsets,
+            mode=self.config.aggregation,
+            include_last_offset=True,
         )
         stated = self._modifiers(n, dose_um, time_h, kind)
         scale, shift = self.modify(stated).chunk(2, dim=1)
