@@ -79,8 +79,9 @@ def has_replicates(rows: Rows) -> bool:
     """Whether rows suffice for variances within conditions: cells, or many complete replicates."""
     if not sparse.issparse(rows.x_ng) and np.isnan(rows.x_ng).any():
         return False
-    spare = len(rows.code_n) - len(np.unique(rows.code_n))
-    return spare >= MIN_DF and int((rows.code_n < 0).sum()) >= MIN_DF
+    n_controls = int((rows.code_n < 0).sum())
+    n_perturbed = len(rows.code_n) - n_controls
+    return n_controls >= MIN_DF and n_perturbed >= 2 * len(rows.sources)
 
 
 def _effects_of_profiles(rows: Rows) -> Effects:

@@ -112,3 +112,25 @@ def _values(screen: Screen) -> tuple[Any, np.ndarray | None]:
 def dense(x_ng: Any) -> np.ndarray:
     """Return a dense float32 matrix; NaN stays."""
     return x_ng.toarray() if sparse.issparse(x_ng) else np.asarray(x_ng, np.float32)
+
+
+def centred(rows: Rows) -> np.ndarray:
+    """Return dense float64 values [n, g], each readout centred within its context and batch.
+
+    Values not measured (NaN) become 0, the centre.
+    """
+    x = dense(rows.x_ng).astype(np.float64)
+    for s in np.unique(rows.stratum_n):
+        inside = rows.stratum_n == s
+        block = x[inside]
+        known = ~np.isnan(block)
+        mean = np.where(known, block, 0).sum(0) / np.maximum(known.sum(0), 1)
+        x[inside] = np.where(known, block - mean, 0.0)
+    return x
+
+
+def correlations(x_ng: np.ndarray) -> np.ndarray:
+    """Return correlations of centred columns, [g, g]; 0 for a column without variance."""
+    size = np.sqrt((x_ng**2).sum(0))
+    scale = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
+    return (x_ng.T @ x_ng) * np.outer(scale, scale)
