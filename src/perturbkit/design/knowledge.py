@@ -137,7 +137,7 @@ def knowledge_of(
             share, count = _network_company(graph, essential)
             extra += [_rows(graph.nodes, v[:, None], pool)[:, 0] for v in (share, count)]
     for graph in sets.values():
-        features = membership_features(graph, MembershipConfig(width=width // 2), rng)
+        features = membership_features(graph, MembershipConfig(width=width), rng)
         blocks.append(_rows(features.names, features.values, pool))
         matrix, names, _ = membership(graph)
         size = np.asarray(matrix.sum(0)).ravel()

@@ -66,8 +66,9 @@ def policy_named(name: str) -> Policy:
 def learning_target(score_c: np.ndarray, hit_c: np.ndarray | None, side: str) -> np.ndarray:
     """Return what surrogates learn from scores: being a hit, plus how extreme the score is.
 
-    Extremeness is the rank among what was measured so far, to the fourth power; nothing of the
-    distribution of unmeasured scores enters.
+    Extremeness is the squared distance from the median of what was measured so far, in units of
+    that of the least extreme hit so far (of the 95 % point, where no threshold is stated or no hit
+    was found), at most 1. Nothing of the distribution of unmeasured scores enters.
 
     Args:
         score_c: float64, NaN where not measured.
@@ -78,12 +79,12 @@ def learning_target(score_c: np.ndarray, hit_c: np.ndarray | None, side: str) ->
     target = np.full(len(score_c), np.nan)
     if not len(seen):
         return target
-    order = np.argsort(np.argsort(score_c[seen], kind="stable"), kind="stable")
-    rank = (order + 0.5) / len(seen)
-    extreme = {"high": rank, "low": 1 - rank, "both": np.abs(2 * rank - 1)}[side]
-    target[seen] = 0.5 * extreme**4
-    if hit_c is not None:
-        target[seen] += np.nan_to_num(hit_c[seen])
+    away = score_c[seen] - np.median(score_c[seen])
+    away = {"high": np.maximum(away, 0), "low": np.maximum(-away, 0), "both": np.abs(away)}[side]
+    is_hit = np.zeros(len(seen)) if hit_c is None else np.nan_to_num(hit_c[seen])
+    among = away[is_hit > 0] if is_hit.any() else np.quantile(away, [0.95])
+    unit = max(float(np.quantile(among, 0.1)), 1e-12)
+    target[seen] = is_hit + 0.5 * np.minimum(away / unit, 1.0) ** 2
     return target
 
 
