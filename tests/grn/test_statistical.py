@@ -77,7 +77,7 @@ def test_the_false_omission_rate_depends_on_the_network(held_out, screen_with_ed
     nothing = statistical(
         Graph.of(pl.DataFrame({"source": [names[0]], "target": [names[1]]}),
                  directed=True, nodes=names), held_out, rng)  # fmt: skip
-    assert true["false_omission_rate"] < 0.6 * nothing["false_omission_rate"]
+    assert true["false_omission_rate"] < 0.8 * nothing["false_omission_rate"]
     everything = Graph.of(
         pl.DataFrame([(a, b) for a in names for b in names if a != b],
                      schema=["source", "target"], orient="row"),
