@@ -45,7 +45,7 @@ class SifConfig(GraphConfig):
 class GraphmlConfig(GraphConfig):
     """Settings of GraphML."""
 
-    name: str = ""
+    label: str = ""
     """the node attribute that holds gene names; empty: the nodes' ids"""
     weight: str = "weight"
     """the edge attribute of weights; edges without it weigh 1"""
@@ -160,7 +160,7 @@ def read_graphml(paths: Paths, config: GraphmlConfig) -> Graph:
     except (nx.NetworkXError, SyntaxError, KeyError, ValueError) as error:
         message = f"{path} is not a whole GraphML file ({error}); export it again"
         raise FileError(message) from error
-    label = {n: _label(n, data, config.name, path) for n, data in network.nodes(data=True)}
+    label = {n: _label(n, data, config.label, path) for n, data in network.nodes(data=True)}
     edges = [(label[a], label[b], float(d.get(config.weight, 1)))
              for a, b, d in network.edges(data=True)]  # fmt: skip
     schema = {"source": pl.String, "target": pl.String, "weight": pl.Float64}

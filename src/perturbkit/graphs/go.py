@@ -141,12 +141,13 @@ def _parents(path: Path) -> dict[str, tuple[str, ...]]:
 
     from perturbkit.graphs.lines import text_lines
 
-    head = [line for _, line in text_lines(path)]
-    if not any(line == "[Term]" for line in head):
+    # the parser takes an empty line for the end of a section
+    lines = ["\n" * line.startswith("[") + line for _, line in text_lines(path)]
+    if "\n[Term]" not in lines:
         message = f"{path} has no [Term] section; use go-basic.obo from geneontology.org"
         raise SchemaError(message)
     try:
-        ontology = obonet.read_obo(io.StringIO("\n".join(head)))
+        ontology = obonet.read_obo(io.StringIO("\n".join(lines)))
     except (ValueError, KeyError, TypeError) as error:
         message = f"{path} is not a whole OBO file ({error}); download it again"
         raise SchemaError(message) from error

@@ -19,6 +19,8 @@ MAX_RATIO = 100
 """Tables of genes shrink 4 to 30 times by gzip; what grows more than this is a bomb."""
 FREE_BYTES = 1 << 26
 """Text of this length is read whatever its ratio."""
+MAX_LINE = 1 << 24
+"""A longer line is no line of a table."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def _opened(raw: BinaryIO, path: Path) -> Any:
 
 def _whole_lines(stream: Any, path: Path, size: int) -> Iterator[bytes]:
     limit = max(FREE_BYTES, MAX_RATIO * path.stat().st_size)
-    rest, total = b"", 0
+    pending: list[bytes] = []
+    total = waiting = 0
     while chunk := _chunk(stream, path, size):
         total += len(chunk)
         if total > limit:
@@ -92,14 +95,16 @@ def _whole_lines(stream: Any, path: Path, size: int) -> Iterator[bytes]:
                 f"{limit:,}; no table does: the file is damaged or hostile"
             )
             raise FileError(message)
-        text = rest + chunk
-        cut = text.rfind(b"\n") + 1
-        if not cut and len(text) > FREE_BYTES:
-            message = f"{path} has no line end in {len(text):,} bytes; it is not a text table"
+        cut = chunk.rfind(b"\n") + 1
+        waiting += len(chunk)
+        if not cut and waiting > MAX_LINE:
+            message = f"{path} has no line end in {waiting:,} bytes; it is not a text table"
             raise FileError(message)
         if cut:
-            yield text[:cut]
-        rest = text[cut:]
+            yield b"".join([*pending, chunk[:cut]])
+            pending, waiting = [], len(chunk) - cut
+        pending.append(chunk[cut:])
+    rest = b"".join(pending)
     if rest:
         yield rest
     if not total:
@@ -260,14 +265,17 @@ def _cast(frame: pl.DataFrame, wanted: Mapping[str, Any], reading: _Reading) -> 
 
 
 def _line_fault(block: bytes, reading: _Reading, reason: str) -> SchemaError | FileError:
-    """Find the line that has too many values."""
+    """Find the line that has too many values, or too few."""
     separator, n = reading.layout.separator.encode(), len(reading.columns)
-    for i, line in enumerate(block.split(b"\n")):
-        if line.count(separator) >= n:
-            message = (
-                f"{reading.path}, line {reading.line + i} has {line.count(separator) + 1} values "
-                f"for {n} columns; the file may be of another format"
-            )
-            return SchemaError(message)
+    lines = [(i, line.count(separator) + 1) for i, line in enumerate(block.split(b"\n")) if line]
+    odd = [(i, found) for i, found in lines if found > n] or [
+        (i, found) for i, found in lines if found < n
+    ]
+    if odd:
+        message = (
+            f"{reading.path}, line {reading.line + odd[0][0]} has {odd[0][1]} values for {n} "
+            f"columns; {reading.layout.where or 'the file may be of another format'}"
+        )
+        return SchemaError(message)
     message = f"{reading.path} cannot be read as a table ({reason.splitlines()[0]}); name another"
     return FileError(message)
