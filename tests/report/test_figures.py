@@ -51,6 +51,14 @@ def test_learning_curves_of_any_loss(losses):
     assert "loss" in text
 
 
+def test_a_long_fall_is_drawn_on_a_log_axis_with_plain_labels():
+    member = {"member": 0, "steps": [0, 1, 2], "train": [100.0, 1.0, 0.05], "val": [None] * 3,
+              "best_val": None, "best_step": None}  # fmt: skip
+    _, text = parsed(figures.learning_curve({"members": [member], "seconds": 1.0}))
+    assert "0.1" in text
+    assert "mathdefault" not in text
+
+
 @pytest.mark.parametrize("n", [1, 2, 50])
 def test_scatters_of_few_and_many_points(n):
     panel = {"measured": [float(i) for i in range(n)], "predicted": [0.0] * n,

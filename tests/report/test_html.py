@@ -122,4 +122,5 @@ def test_numbers_are_written_for_people():
     assert number(-12345.6) == "-12,346"
     assert signed(0.5) == "+0.500"
     assert signed(-0.5) == "-0.500"
+    assert signed(-8.5e-7) == "0.000"
     assert count(1234567) == "1,234,567"

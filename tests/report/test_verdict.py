@@ -53,6 +53,13 @@ def test_noise_is_called_undecided():
     assert found["headline"].startswith("Undecided:")
 
 
+def test_two_names_of_one_model_are_said_to_say_the_same():
+    whole = judged({"lpm": (0.7, 0.0), "mean_delta": (0.7, 0.0)})
+    found = verdict(whole)
+    assert found["tone"] == "even"
+    assert "both say nearly the same" in text(found)
+
+
 def test_pairing_sees_a_small_difference_that_the_spread_of_conditions_hides():
     found = difference(judged({"lpm": (0.72, 0.01), "mean_delta": (0.7, 0.01)}), "m")
     assert found is not None

@@ -11,6 +11,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
 
 MODEL, OTHER, CEILING, FAINT = "#1f5fa8", "#7d8894", "#b9770e", "#d5dae0"
 """Colours that differ in lightness too, for print and for the colour-blind."""
@@ -66,8 +67,7 @@ def score_bars(metric: dict[str, Any]) -> str:
         for y, row in enumerate(reversed(rows)):
             colour = colours.get(row["role"], OTHER)
             low, high = (row[k] if row[k] is not None else row["value"] for k in ("low", "high"))
-            start = min(0.0, *(r["value"] for r in rows))
-            axes.barh(y, row["value"] - start, left=start, height=0.62, color=colour, alpha=0.28)
+            axes.barh(y, row["value"], height=0.62, color=colour, alpha=0.28)
             axes.plot([low, high], [y, y], color=colour, lw=2.2, solid_capstyle="butt")
             axes.plot(row["value"], y, "o", color=colour, ms=5)
         if ceiling is not None:
@@ -100,8 +100,11 @@ def learning_curve(learning: dict[str, Any]) -> str:
                     axes.plot(*zip(*points, strict=True), color=colour, lw=width, marker=mark, ms=3)
             if member["best_val"] is not None:
                 axes.plot(member["best_step"], member["best_val"], "o", color=MODEL, ms=4.5)
-        if values and min(values) > 0:
+        if values and 0 < 5 * min(values) < max(values):
             axes.set_yscale("log")
+            # the usual labels are mathematics, which is off
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("step")
         axes.set_ylabel("loss")
         handles = [Line2D([], [], color=OTHER), Line2D([], [], color=MODEL),
@@ -109,7 +112,7 @@ def learning_curve(learning: dict[str, Any]) -> str:
         axes.legend(handles, ["training", "validation", "kept"], frameon=False, ncols=3,
                     loc="upper right")  # fmt: skip
 
-    return draw(7.2, 2.6, plot)
+    return draw(9.6, 2.9, plot)
 
 
 def against(compared: dict[str, Any], model: str) -> str:

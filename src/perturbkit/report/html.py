@@ -63,8 +63,10 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def signed(value: float | None) -> str:
-    """Return a number with its sign."""
-    return "–" if value is None else f"{'+' if value >= 0 else ''}{number(value)}"
+    """Return a difference with its sign, to three digits; none for what rounds to 0."""
+    if value is None:
+        return "–"
+    return "0.000" if abs(value) < 0.0005 else f"{'+' if value > 0 else ''}{number(value)}"
 
 
 def count(value: float | None) -> str:

@@ -12,6 +12,8 @@ from perturbkit.metrics.bootstrap import draw_weights, weighted_means
 from perturbkit.metrics.score import CEILING, LEVEL
 
 N_DRAWS = 2000
+SAME = 0.0005
+"""Differences that print as 0.000."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,16 +180,23 @@ def _with_interval(row: dict[str, Any], form: str = ".3f") -> str:
 def _compared(judged: Judged, metric: str, row: dict[str, Any], gap: dict[str, Any]) -> str:
     baseline = judged.row(gap["baseline"], metric) or {}
     keys, _ = judged.values([judged.model], metric)
-    word, sign = ("better", 1) if gap["value"] >= 0 else ("worse", -1)
-    low, high = sorted((sign * gap["low"], sign * gap["high"]))
-    words = f" ({METRICS[metric].summary})" if metric in METRICS else ""
     n_perturbations = len({judged.perturbation_of.get(k, k) for k in keys})
+    words = f" ({METRICS[metric].summary})" if metric in METRICS else ""
     return (
         f"On {row['n']:,} held-out conditions of {n_perturbations:,} perturbations its "
         f"{metric}{words} is {_with_interval(row)}; {gap['baseline']} has "
-        f"{_with_interval(baseline)}. Condition by condition the model is {word} by "
-        f"{abs(gap['value']):.3f} (95 % interval {low:.3f} to {high:.3f}, n = {gap['n']:,}); "
-        f"{row['better']} is better."
+        f"{_with_interval(baseline)}. {_paired(gap)}; {row['better']} is better."
+    )
+
+
+def _paired(gap: dict[str, Any]) -> str:
+    if max(abs(gap[k]) for k in ("value", "low", "high")) < SAME:
+        return f"On each of {gap['n']:,} conditions both say nearly the same"
+    word, sign = ("better", 1) if gap["value"] >= 0 else ("worse", -1)
+    low, high = sorted((sign * gap["low"], sign * gap["high"]))
+    return (
+        f"Condition by condition the model is {word} by {abs(gap['value']):.3f} "
+        f"(95 % interval {low:.3f} to {high:.3f}, n = {gap['n']:,})"
     )
 
 
