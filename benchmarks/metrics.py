@@ -148,7 +148,7 @@ def compare(folder: Path, theirs: str | None, *, large: bool) -> dict[str, objec
         result["ours_with_baseline_and_ceiling"] = measure([*me, "full", str(folder), "yes"])
         if theirs:
             command = [str(Path(theirs).with_name("cell-eval")), "run", "-ap",
-                       f"{folder}/pred.h5ad", "-ar", f"{folder}/real.h5ad", "--num-threads", "2",
+                       f"{folder}/pred.h5ad", "-ar", f"{folder}/real.h5ad", "--num-threads", "1",
                        "--profile", "full", "-o", f"{folder}/out"]  # fmt: skip
             measure(command)
             result["cell_eval"] = measure(command)

@@ -1,7 +1,7 @@
 """Scores of every model on the same conditions: values, intervals, ceiling, reasons."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -12,6 +12,7 @@ from perturbkit.metrics import METRICS
 from perturbkit.metrics.align import Aligned, align
 from perturbkit.metrics.bootstrap import draw_weights, interval, weighted_means
 from perturbkit.metrics.card import MetricCard
+from perturbkit.metrics.rmse import mean_measured
 
 CEILING = "ceiling (split halves)"
 """The name under which one half of the cells predicts the other half."""
@@ -30,7 +31,8 @@ class Scores:
     cards: tuple[MetricCard, ...]
     """the metrics, in order"""
     scored: pl.DataFrame
-    """the conditions that were scored, with their `key`"""
+    """the conditions that were scored, with their `key` and `effect`, the root mean square of the
+    measured change"""
     weights_bc: np.ndarray
     """bootstrap draws, shared by all models and metrics"""
     notes: list[str]
@@ -75,6 +77,75 @@ class Scores:
                 "reason": _summary(self.reasons[model, metric]),
             })  # fmt: skip
         return pl.DataFrame(rows, infer_schema_length=None)
+
+    def by(self, column: str, *, n_bins: int = 3) -> pl.DataFrame:
+        """Split the table by a column of the conditions: strata, a mean and interval for each.
+
+        Args:
+            column: `context`, `perturbation`, `kind`, ..., or `effect`, the size of the measured
+                change in bins of equal number.
+            n_bins: bins of `effect`.
+
+        Raises:
+            UnknownNameError: no such column.
+        """
+        if column not in self.scored.columns:
+            raise unknown_name("column of the conditions", column, self.scored.columns)
+        labels = self.scored[column]
+        if labels.dtype.is_float():
+            edges = np.quantile(labels.to_numpy(), np.linspace(0, 1, n_bins + 1)[1:-1])
+            binned = np.searchsorted(edges, labels.to_numpy(), side="right")
+            labels = pl.Series([f"{column} {b + 1} of {n_bins}" for b in binned])
+        strata = labels.cast(pl.String).fill_null("none").to_numpy()
+        parts = []
+        for stratum in sorted(set(strata)):
+            rows = np.flatnonzero(strata == stratum)
+            part = replace(
+                self,
+                values={k: v[rows] for k, v in self.values.items()},
+                reasons={k: [v[i] for i in rows] for k, v in self.reasons.items()},
+                scored=self.scored[rows],
+                weights_bc=self.weights_bc[:, rows],
+            )
+            parts.append(part.table.insert_column(0, pl.lit(stratum).alias(column)))
+        return pl.concat(parts)
+
+    def calibrated(self, negative: str, positive: str = CEILING) -> pl.DataFrame:
+        """Place every model between a negative control (0) and a replicate (1), metric by metric.
+
+        Args:
+            negative: the model that stands for knowing nothing specific: the mean response.
+            positive: what stands for a perfect model, the split-half ceiling by default.
+
+        Returns:
+            model, metric, `value`, `range` (positive minus negative, signed so that more is
+            better) and `fraction`; NaN where the two controls do not differ in the right order:
+            the metric cannot tell anything on these data.
+
+        Raises:
+            UnknownNameError: one of the two was not scored.
+
+        Source:
+            Dynamic range fraction, bioRxiv 2025.10.20.683304.
+        """
+        for name in (negative, positive):
+            if name not in self.models:
+                raise unknown_name("scored model", name, self.models)
+        table = self.table
+        ends = [
+            table.filter(model=m).select("metric", pl.col("value").alias(n))
+            for m, n in ((negative, "low_end"), (positive, "high_end"))
+        ]
+        joined = table.select("model", "metric", "value", "better")
+        for end in ends:
+            joined = joined.join(end, on="metric", how="left", maintain_order="left")
+        sign = pl.when(pl.col("better") == "higher").then(1.0).otherwise(-1.0)
+        span = sign * (pl.col("high_end") - pl.col("low_end"))
+        gain = sign * (pl.col("value") - pl.col("low_end"))
+        return joined.select(
+            "model", "metric", "value", span.alias("range"),
+            pl.when(span > 0).then(gain / span).otherwise(float("nan")).alias("fraction"),
+        )  # fmt: skip
 
     def compare(self, model: str, other: str) -> pl.DataFrame:
         """Paired difference of two models, on the conditions both predict.
@@ -158,7 +229,11 @@ def score(
         values[CEILING, card.name] = card.replicate(both)
         absent = _without_halves(aligned)
         reasons[CEILING, card.name] = _why(values[CEILING, card.name], absent, card, train)
-    scored = aligned.truth.conditions.with_columns(key=pl.Series(aligned.truth.keys))
+    change = aligned.truth.mean_cg - aligned.control_cg
+    scored = aligned.truth.conditions.with_columns(
+        key=pl.Series(aligned.truth.keys),
+        effect=pl.Series(np.sqrt(mean_measured(np.square(change)))),
+    )
     weights = draw_weights(scored["perturbation"].to_numpy().astype(str), n_bootstrap, rng)
     return Scores(values, reasons, cards, scored, weights, aligned.notes)
 
