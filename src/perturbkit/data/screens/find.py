@@ -12,6 +12,7 @@ from perturbkit.core.files import existing
 from perturbkit.core.rng import named_rng
 from perturbkit.core.screen import Screen
 from perturbkit.core.units import UNITS
+from perturbkit.data.read.conventions import convention, recognise, translated
 from perturbkit.data.read.h5ad import STAMP, read_adata, stated_unit
 from perturbkit.data.read.labels import LabelOptions
 from perturbkit.data.screens.card import ScreenCard
@@ -24,6 +25,8 @@ class GenericOptions(LabelOptions):
 
     level: Literal["cells", "profiles"] | None = None
     """what the rows are; by default what the file states, else cells"""
+    convention: str | None = None
+    """whose columns and labels: gears, cell_load, scperturb, tahoe, ... (`perturbkit check`)"""
 
 
 def open_from(
@@ -96,6 +99,10 @@ def read_generic(file: Path, unit: str | None, options: Mapping[str, Any]) -> Sc
     found = stated_unit(adata, unit, file.name)
     stamp = adata.uns.get(STAMP)
     level = chosen.level or (str(stamp["level"]) if isinstance(stamp, dict) else "cells")
+    if chosen.convention is not None:
+        adata.obs = translated(adata.obs, convention(chosen.convention), chosen.control)
+        chosen = GenericOptions(kind=chosen.kind, level=chosen.level)
+    _require_labels(adata.obs, chosen.perturbation, file)
     named = {n: getattr(chosen, n) for n in ("context", "batch", "dose_um", "time_h")}
     columns = {n: c for n, c in named.items() if c}
     if chosen.control is not None:
@@ -110,13 +117,19 @@ def read_generic(file: Path, unit: str | None, options: Mapping[str, Any]) -> Sc
     )
 
 
+def _require_labels(obs: Any, column: str, file: Path) -> None:
+    if column in obs.columns:
+        return
+    found = f"obs has no column {column!r}; it has {', '.join(map(str, obs.columns)) or 'none'}"
+    rules = recognise(obs.columns)
+    hint = (
+        f"; it looks as {rules[0].says} writes: state convention {rules[0].name}" if rules else ""
+    )
+    message = f"{file.name}: {found}{hint or ': name one of these'}"
+    raise SchemaError(message)
+
+
 def _rename_control(obs: Any, column: str, control: str, file: Path) -> None:
-    if column not in obs.columns:
-        message = (
-            f"{file.name}: obs has no column {column!r}; it has "
-            f"{', '.join(map(str, obs.columns)) or 'none'}: name one of these"
-        )
-        raise SchemaError(message)
     labels = obs[column].astype(str)
     if not (labels == control).any():
         message = str(unknown_name("control label", control, sorted(labels.unique())))

@@ -1,0 +1,299 @@
+"""The labels of the rows: controls, guides, combinations, contexts, batches, cell numbers."""
+
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from perturbkit.core.condition import CONTROL, Condition
+from perturbkit.core.errors import SchemaError
+from perturbkit.data.check.report import Finding
+from perturbkit.data.read.conventions import (
+    CONTROL_LABEL,
+    Convention,
+    recognise,
+    translated,
+)
+
+GUIDE = re.compile(
+    r"^(?P<gene>[A-Za-z0-9.\-]*?[A-Za-z0-9])[_\-.]?(?:sg|sgRNA|g|guide)[_\-]?\d+$"
+    r"|^(?P<stem>[A-Za-z0-9.\-]+?)_(?:\d+|[ACGT]{15,})$"
+)
+SEPARATORS = ("_", "|", ",", ";", "&", "/", ":", " and ")
+PLURALS = {"context": "contexts", "kind": "kinds", "batch": "batches"}
+FEW_CELLS = 30
+"""Below this the mean of a profile is mostly noise."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """The labels of a file, read by one convention."""
+
+    rule: Convention | None
+    obs: pd.DataFrame
+    """with our columns, where a convention was found"""
+    labels: pd.Series
+    """the foreign labels of the perturbations; empty without a convention"""
+    controls: list[str]
+    """foreign labels that are controls"""
+    foreign: dict[str, str] = field(default_factory=dict)
+    """combinations in a foreign notation, and ours"""
+    guides: dict[str, str] = field(default_factory=dict)
+    """labels of guides, and their targets"""
+
+
+def read_rows(
+    obs: pd.DataFrame, rule: Convention | None, control: str | None, readouts: list[str]
+) -> Reading:
+    """Find out how the labels are written.
+
+    Args:
+        obs: the columns of the rows.
+        rule: the convention; by default the first that is recognised.
+        control: the label of the controls, if it is known.
+        readouts: names of the readouts, which tell combinations from names with a separator.
+
+    Raises:
+        SchemaError: labels that cannot be read.
+    """
+    rule = rule or next(iter(recognise(obs.columns)), None)
+    if rule is None or rule.perturbation not in obs.columns:
+        return Reading(None, obs, pd.Series(dtype=object), [])
+    labels = obs[rule.perturbation].astype(str)
+    distinct = list(pd.unique(labels))
+    controls = (
+        [n for n in distinct if n == control]
+        if control
+        else [n for n in distinct if CONTROL_LABEL.match(n.strip()) or n == CONTROL]
+    )
+    others = [n for n in distinct if n not in controls]
+    guides = guide_labels(others)
+    foreign = {} if guides or rule.label else foreign_combinations(others, readouts)
+    table = obs.assign(**{rule.perturbation: labels.map(lambda n: ours(n, foreign, guides))})
+    missing = obs[rule.perturbation].isna().to_numpy()
+    out = translated(table.loc[~missing], rule, control if control in distinct else None)
+    read_as = labels[~missing]
+    controls = list(pd.unique(read_as[(out["perturbation"] == CONTROL).to_numpy()]))
+    return Reading(rule, out, read_as, controls, foreign, guides)
+
+
+def ours(label: str, foreign: dict[str, str], guides: dict[str, str]) -> str:
+    """Return a label with guides and foreign combinations read."""
+    return foreign.get(label, guides.get(label, label))
+
+
+def guide_labels(names: list[str]) -> dict[str, str]:
+    """Return the targets of labels that name guides, if most labels do and targets recur."""
+    found = {n: (m["gene"] or m["stem"]) for n in names if (m := GUIDE.match(n))}
+    if len(found) < max(0.6 * len(names), 4) or len(found) < 1.5 * len(set(found.values())):
+        return {}
+    return found
+
+
+def foreign_combinations(names: list[str], readouts: list[str]) -> dict[str, str]:
+    """Return labels that join known names by a separator other than '+', in our notation."""
+    known = set(readouts) | {n for n in names if not any(s in n for s in SEPARATORS)}
+    known |= {n for n in names if CONTROL_LABEL.match(n)}
+    out = {}
+    for name in names:
+        for separator in SEPARATORS:
+            parts = [p.strip() for p in name.split(separator)]
+            if len(parts) > 1 and all(p in known or CONTROL_LABEL.match(p) for p in parts):
+                targets = tuple(p for p in parts if not CONTROL_LABEL.match(p))
+                out[name] = Condition(targets=targets).perturbation
+                break
+    return out
+
+
+def label_facts(reading: Reading) -> dict[str, object]:
+    """Return what the labels say, in a few words each."""
+    if reading.rule is None:
+        return {"labels": "no column of perturbations is recognised"}
+    obs = reading.obs
+    parsed = {p: Condition.parse(p) for p in obs["perturbation"].unique()}
+    sizes = Counter(len(c.targets) for c in parsed.values())
+    facts: dict[str, object] = {
+        "labels": f"column {reading.rule.perturbation!r}, as {reading.rule.says} writes",
+        "perturbations": f"{sum(v for k, v in sizes.items() if k):,}"
+        + (
+            f" ({sum(v for k, v in sizes.items() if k > 1):,} combinations)"
+            if any(k > 1 for k in sizes)
+            else ""
+        ),
+        "controls": f"{int((obs['perturbation'] == CONTROL).sum()):,} rows "
+        f"labelled {', '.join(map(repr, reading.controls)) or 'nothing'}",
+    }
+    for name, plural in PLURALS.items():
+        if name in obs.columns:
+            values = list(map(str, pd.unique(obs[name].astype(str))))
+            more = f" and {len(values) - 5:,} more" if len(values) > 5 else ""
+            facts[plural] = f"{len(values)} ({', '.join(sorted(values)[:5])}{more})"
+    doses = {c.dose_um for c in parsed.values() if c.dose_um is not None}
+    if "dose_um" in obs.columns:
+        doses |= set(obs["dose_um"].dropna())
+    if doses:
+        facts["doses"] = f"{len(doses)} from {min(doses):g} to {max(doses):g} uM"
+    return facts
+
+
+def label_findings(reading: Reading, obs: pd.DataFrame) -> list[Finding]:
+    """Return what is wrong with the labels of the rows."""
+    if reading.rule is None:
+        columns = ", ".join(map(str, obs.columns)) or "none"
+        return [
+            Finding(
+                "no_labels",
+                "error",
+                f"no column of obs is known to hold perturbations; it has {columns}",
+                "--set perturbation=COLUMN names it",
+            )
+        ]
+    out = []
+    missing = int(obs[reading.rule.perturbation].isna().sum())
+    if missing:
+        out.append(
+            Finding(
+                "missing_labels",
+                "error",
+                f"{missing:,} rows have no perturbation",
+                "--fix leaves them out",
+                fixable=True,
+            )
+        )
+    if reading.rule.name != "perturbkit":
+        out.append(
+            Finding(
+                "convention",
+                "note",
+                f"written as {reading.rule.says} does (column {reading.rule.perturbation!r})",
+                f"--convention {reading.rule.name}, or --fix writes it in perturbkit's",
+                fixable=True,
+            )
+        )
+    if reading.guides:
+        some = [f"{k} -> {v}" for k, v in list(reading.guides.items())[:3]]
+        out.append(
+            Finding(
+                "guide_labels",
+                "warning",
+                f"{len(reading.guides):,} labels name guides, not targets: {', '.join(some)}",
+                "--fix labels rows by the target and keeps the guide in obs",
+                fixable=True,
+            )
+        )
+    if reading.foreign:
+        some = [f"{k} -> {v}" for k, v in list(reading.foreign.items())[:3]]
+        out.append(
+            Finding(
+                "combo_notation",
+                "warning",
+                f"{len(reading.foreign):,} labels join targets by another sign than '+': "
+                f"{', '.join(some)}",
+                "--fix rewrites them",
+                fixable=True,
+            )
+        )
+    return out + _control_findings(reading) + _size_findings(reading)
+
+
+def _control_findings(reading: Reading) -> list[Finding]:
+    obs = reading.obs
+    control = (obs["perturbation"] == CONTROL).to_numpy()
+    if not control.any():
+        common = [n for n, _ in Counter(reading.labels).most_common(3)]
+        return [
+            Finding(
+                "no_control",
+                "error",
+                f"no label is a control; the most frequent are {', '.join(common)}",
+                "--set control=LABEL names it",
+            )
+        ]
+    out = []
+    if len(reading.controls) > 1:
+        out.append(
+            Finding(
+                "several_controls",
+                "warning",
+                f"{len(reading.controls)} labels are controls: {', '.join(reading.controls[:5])}",
+                "--set control=LABEL if only one is meant; --fix takes them all as one",
+                fixable=True,
+            )
+        )
+    if any(n.casefold().startswith("aavs1") for n in reading.controls):
+        out.append(
+            Finding(
+                "cutting_control",
+                "note",
+                "AAVS1 guides cut the genome, so these are no untouched cells",
+                "prefer non-targeting cells where there are enough",
+            )
+        )
+    for name, code in (("context", "context_without_control"), ("batch", "batch_without_control")):
+        if name not in obs.columns:
+            continue
+        with_control = set(obs.loc[control, name].astype(str))
+        absent = sorted(set(obs[name].astype(str)) - with_control)
+        if absent:
+            severity = "error" if name == "context" else "warning"
+            out.append(
+                Finding(
+                    code,
+                    severity,
+                    f"{len(absent)} of {obs[name].nunique()} {PLURALS[name]} have no control: "
+                    f"{', '.join(absent[:3])}",
+                    "leave them out, or compare with the controls of others knowingly",
+                )
+            )
+    return out
+
+
+def _size_findings(reading: Reading) -> list[Finding]:
+    obs, out = reading.obs, []
+    columns = [c for c in ("perturbation", "context") if c in obs.columns]
+    sizes = obs.groupby(columns, observed=True).size()
+    few = sizes[sizes < FEW_CELLS]
+    if len(few):
+        name = few.index[0] if isinstance(few.index[0], str) else " in ".join(few.index[0])
+        out.append(
+            Finding(
+                "few_cells",
+                "warning",
+                f"{len(few):,} of {len(sizes):,} conditions have fewer than {FEW_CELLS} rows, for "
+                f"example {name} ({few.iloc[0]})",
+                "--set min_cells=30 in prepare leaves them out",
+            )
+        )
+    if "batch" in obs.columns and obs["batch"].nunique() > 1:
+        out += _confounded(obs)
+    return out
+
+
+def _confounded(obs: pd.DataFrame) -> list[Finding]:
+    """Say which perturbations lie in batches that hold no control of their context."""
+    context = obs["context"].astype(str) if "context" in obs.columns else pd.Series("", obs.index)
+    place = context + "\x1f" + obs["batch"].astype(str)
+    control = obs["perturbation"] == CONTROL
+    with_control = set(place[control])
+    alone: dict[str, set[str]] = defaultdict(set)
+    pairs = pd.DataFrame({"p": obs["perturbation"].astype(str), "b": place})[~control]
+    for p, b in pairs.drop_duplicates().itertuples(index=False):
+        alone[p].add(b)
+    bad = sorted(p for p, places in alone.items() if not places & with_control)
+    if not bad or not with_control:
+        return []
+    return [
+        Finding(
+            "confounded",
+            "error" if len(bad) > 0.5 * len(alone) else "warning",
+            f"{len(bad):,} of {len(alone):,} perturbations lie only in batches without a control: "
+            f"{', '.join(bad[:3])}; their effect cannot be told from that of the batch",
+            "leave them out, or repeat them beside controls",
+        )
+    ]
+
+
+def unreadable(error: SchemaError) -> Finding:
+    """Return the finding for labels that no rule can read."""
+    return Finding("unreadable_labels", "error", str(error), "rewrite these labels")
