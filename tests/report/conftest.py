@@ -40,6 +40,7 @@ class Maker:
         noise: float = 0.1,
         baseline_noise: float = 0.4,
         rename: Callable[[Responses], Responses] | None = None,
+        n_refused: int = 0,
         parts: frozenset[str] = frozenset({"truth", "predictions", "log", "scores", "model"}),
     ) -> Run:
         """Write a run whose predictions are the truth with noise of a given size."""
@@ -58,6 +59,7 @@ class Maker:
             truth.save(run.path / "truth.parquet")
         models = {"lpm": noisy(held_out, noise, rng), "no_change": unchanged(truth, held_out),
                   "mean_delta": noisy(held_out, baseline_noise, rng)}  # fmt: skip
+        models["lpm"] = refusing(models["lpm"], n_refused)
         if "predictions" in parts:
             for model, predicted in models.items():
                 path = "responses" if model == "lpm" else f"baselines/{model}"
@@ -83,6 +85,14 @@ def noisy(held_out: Responses, size: float, rng: np.random.Generator) -> Respons
     values = held_out.values + size * rng.standard_normal(held_out.values.shape)
     status = held_out.conditions.with_columns(status=pl.lit("seen"))
     return Responses(values, status, held_out.readouts, held_out.unit)
+
+
+def refusing(predicted: Responses, n: int) -> Responses:
+    values = predicted.values.copy()
+    values[:, :n] = np.nan
+    status = ["refused"] * n + predicted.conditions["status"].to_list()[n:]
+    table = predicted.conditions.with_columns(status=pl.Series(status))
+    return Responses(values, table, predicted.readouts, predicted.unit)
 
 
 def unchanged(truth: Responses, held_out: Responses) -> Responses:

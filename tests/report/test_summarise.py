@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -101,3 +102,25 @@ def test_a_file_cut_short_is_named(maker, name):
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(FileError, match=name.removesuffix(".parquet")):
         summarise(run)
+
+
+def test_refused_conditions_are_counted_and_never_scored(maker):
+    summary = summarise(maker.run(n_refused=2))
+    assert summary["status"] == [{"status": "seen", "n": 24}, {"status": "refused", "n": 2}]
+    mine = next(r for r in summary["scores"][0]["rows"] if r["role"] == "model")
+    assert mine["n"] == 24
+    assert summary["ranking"]["n"] == 24
+    assert any(r["model"] == "lpm" and "2 of 26" in r["reason"] for r in summary["reasons"])
+
+
+def test_units_relative_to_control_without_replicates_have_no_ceiling(maker):
+    def relative(truth):
+        delta = truth.delta_cg()[None]
+        changed = replace(truth, values=delta, halves=None, unit="zscore")
+        return changed.select(~truth.is_control)
+
+    summary = summarise(maker.run(rename=relative))
+    assert summary["unit"] == "z-score"
+    assert "no ceiling" in " ".join(summary["verdict"]["sentences"])
+    assert summary["ranking"]["best"][0]["ceiling"] is None
+    assert summary["scatters"]

@@ -1,10 +1,14 @@
 import hashlib
 
 import numpy as np
+import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from perturbkit.core.condition import CONTROL, Condition
+from perturbkit.core.condition import CONTROL, Condition, condition_keys
 from perturbkit.core.errors import ConfigError, SchemaError, UnknownNameError
+from perturbkit.core.graph import Graph
 from perturbkit.data.simulate import PRESETS, SimulationConfig, preset, simulate
 
 
@@ -47,8 +51,6 @@ def test_every_condition_has_a_truth_and_each_truth_its_cells(tiny):
     assert table.height == 2 * (1 + 20 + 6)
     measured = dict(zip(tiny.responses.keys, table["n_cells"], strict=True))
     counted = tiny.screen.conditions
-    from perturbkit.core.condition import condition_keys
-
     for key, n in zip(condition_keys(counted), counted["n_cells"], strict=True):
         assert measured[key] == n
 
@@ -74,8 +76,6 @@ def test_measured_profiles_approach_the_truth():
     x, codes = simulated.screen.adata.X, simulated.screen.row_codes()
     totals = np.stack([np.asarray(x[codes == i].sum(0)).ravel() for i in range(codes.max() + 1)])
     measured = np.log1p(1e4 * totals / totals.sum(1, keepdims=True))
-    from perturbkit.core.condition import condition_keys
-
     truth = simulated.responses.at(condition_keys(simulated.screen.conditions)).mean_cg
     assert np.abs(measured - truth).max() < 0.2
     assert np.sqrt(np.mean((measured - truth) ** 2)) < 0.03
@@ -133,3 +133,57 @@ def test_an_unknown_preset_is_named():
 def test_hostile_settings_are_refused_by_name(values, match):
     with pytest.raises(ConfigError, match=match):
         SimulationConfig.parse(values)
+
+
+def test_a_known_topology_is_used_as_the_network():
+    edges = pl.DataFrame({"source": ["A", "A", "B"], "target": ["B", "C", "D"],
+                          "sign": [1, -1, 1]})  # fmt: skip
+    graph = Graph.of(edges, directed=True)
+    config = SimulationConfig(n_genes=20, n_contexts=1, n_perturbations=3, n_cells=5, kind="ko")
+    simulated = simulate(config, np.random.default_rng(0), topology=graph)
+    assert tuple(simulated.screen.readouts) == ("A", "B", "C", "D")
+    assert simulated.levels.tolist() == [0, 1, 1, 2]
+    np.testing.assert_array_equal(simulated.graph.sign, graph.sign)
+    truth = simulated.world.respond([*simulated.world.controls(), Condition(("A",), "line1", "ko")])
+    rest, changed = simulated.world.log_levels([Condition(("A",), "line1", "ko")])
+    assert (np.sign(changed - rest)[0] == [-1, -1, 1, -1]).all()
+    assert truth.delta_cg()[1, 0] < 0
+    with pytest.raises(SchemaError, match="4 genes and 5 perturbations"):
+        simulate(config.replace(n_perturbations=5), np.random.default_rng(0), topology=graph)
+    undirected = Graph.of(edges, directed=False)
+    with pytest.raises(SchemaError, match="directed graph"):
+        simulate(config, np.random.default_rng(0), topology=undirected)
+
+
+SHARE = st.sampled_from([0.0, 0.5, 1.0])
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    sizes=st.tuples(st.integers(20, 80), st.integers(1, 3), st.integers(2, 10), st.integers(0, 1)),
+    kind=st.sampled_from(["crispri", "crispra", "ko"]),
+    truth=st.sampled_from(["screen", "all", "genes"]),
+    shares=st.fixed_dictionaries({"within_module": SHARE, "complexes": SHARE, "activators": SHARE,
+                                  "common_response": SHARE}),
+    contexts=st.fixed_dictionaries({"edge_difference": st.sampled_from([0.0, 0.99]),
+                                    "silenced": st.sampled_from([0.0, 0.5])}),
+    cells=st.fixed_dictionaries({"dispersion": st.sampled_from([0.0, 5.0]),
+                                 "n_batches": st.sampled_from([1, 50]),
+                                 "umi": st.sampled_from([10.0, 5000.0])}),
+    seed=st.integers(0, 9),
+)  # fmt: skip
+def test_every_permitted_extreme_gives_a_valid_screen(
+    sizes, kind, truth, shares, contexts, cells, seed
+):
+    n_genes, n_contexts, n_perturbations, n_doubles = sizes
+    config = SimulationConfig.parse(
+        {"n_genes": n_genes, "n_contexts": n_contexts, "n_perturbations": n_perturbations,
+         "n_doubles": n_doubles, "kind": kind, "truth": truth, "n_cells": 2, "n_control_cells": 3,
+         "network": shares, "context": contexts, "cells": cells}
+    )  # fmt: skip
+    simulated = simulate(config, np.random.default_rng(seed))
+    assert np.isfinite(simulated.responses.values).all()
+    assert simulated.responses.values.min() >= 0
+    assert simulated.screen.adata.n_obs == n_contexts * (3 + 2 * (n_perturbations + n_doubles))
+    totals = np.expm1(simulated.responses.mean_cg.astype(float)).sum(1)
+    np.testing.assert_allclose(totals, 1e4, rtol=1e-3)

@@ -1,0 +1,127 @@
+"""The leaderboard of a benchmark, as Markdown and as one offline HTML page."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from perturbkit.metrics import METRICS
+from perturbkit.metrics.score import CEILING
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>perturbkit leaderboard</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><style>
+body{font:15px/1.5 system-ui,sans-serif;max-width:78rem;margin:2rem auto;padding:0 1rem;color:#1b1f24}
+table{border-collapse:collapse;width:100%;margin:.5rem 0 2rem;font-variant-numeric:tabular-nums}
+th,td{padding:.3rem .6rem;border-bottom:1px solid #d8dee4;text-align:right;white-space:nowrap}
+th:first-child,td:first-child{text-align:left}small{color:#57606a}
+tr.best td{font-weight:600}tr.ceiling td{color:#57606a;font-style:italic}
+.wrap{overflow-x:auto}details{margin:-1.5rem 0 2rem}
+</style></head><body><h1>Leaderboard</h1>
+<p>Mean over held-out conditions with its 95 % interval (bootstrap over perturbations). Models in
+the order of the first metric. Arrows say which way is better; * marks a difference to the best
+simple baseline whose 95 % paired interval excludes zero. The ceiling is one half of the cells
+predicting the other half, stepped up to full size.</p>
+{% for task in tasks %}<h2 id="{{ task.name }}">{{ task.name }}</h2><p>{{ task.summary }}</p>
+<div class="wrap"><table><thead><tr><th>model</th>
+{% for m in task.metrics %}<th>{{ m }}</th>{% endfor %}<th>n</th><th>fit, s</th></tr></thead><tbody>
+{% for row in task.rows %}<tr class="{{ row.kind }}"><td>{{ row.model }}</td>
+{% for cell in row.cells %}<td>{{ cell.value }}{% if cell.interval %}<br><small>
+{{ cell.interval }}</small>{% endif %}</td>{% endfor %}
+<td>{{ row.n }}</td><td>{{ row.fit }}</td></tr>{% endfor %}</tbody></table></div>
+{% if task.notes %}<details><summary>not scored</summary><ul>
+{% for note in task.notes %}<li>{{ note }}</li>{% endfor %}</ul></details>{% endif %}
+{% endfor %}</body></html>
+"""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One value as text."""
+
+    value: str
+    interval: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model of a task."""
+
+    model: str
+    kind: str
+    cells: list[Cell]
+    n: str
+    fit: str
+
+
+@dataclass(frozen=True)
+class TaskTable:
+    """One task, ready to be drawn."""
+
+    name: str
+    summary: str
+    metrics: list[str]
+    rows: list[Row]
+    notes: list[str]
+
+
+def task_tables(table: pl.DataFrame, about: Mapping[str, str]) -> Iterator[TaskTable]:
+    """Yield each task's models in the order of its first metric, the ceiling last."""
+    for name in dict.fromkeys(table["task"]):
+        mine = table.filter(pl.col("task") == name)
+        metrics = list(dict.fromkeys(mine["metric"]))
+        first = mine.filter((pl.col("metric") == metrics[0]) & pl.col("rank").is_not_null())
+        ranked = first.sort("rank")["model"].to_list()
+        others = [m for m in dict.fromkeys(mine["model"]) if m not in ranked]
+        shown = [m for m in others if mine.filter(pl.col("model") == m)["value"].is_not_nan().any()]
+        rows = [
+            _row(mine.filter(pl.col("model") == m), metrics, best=bool(ranked) and m == ranked[0])
+            for m in (*ranked, *shown)
+        ]
+        reasons = mine.filter(pl.col("value").is_nan()).unique(["model", "reason"])
+        notes = [f"{m}: {r}" for m, r in reasons.sort("model").select("model", "reason").rows()]
+        titles = [f"{m} {'↑' if METRICS[m].better == 'higher' else '↓'}" for m in metrics]
+        yield TaskTable(name, about.get(name, ""), titles, rows, notes)
+
+
+def _row(mine: pl.DataFrame, metrics: list[str], *, best: bool) -> Row:
+    model = mine["model"][0]
+    by_metric = {r["metric"]: r for r in mine.iter_rows(named=True)}
+    kind = "ceiling" if model == CEILING else "best" if best else ""
+    cells = [_cell(by_metric[m]) for m in metrics]
+    fit = mine["fit_s"].drop_nulls()
+    return Row(model, kind, cells, str(mine["n"].max()), f"{fit[0]:.1f}" if len(fit) else "")
+
+
+def _cell(row: dict[str, Any]) -> Cell:
+    if math.isnan(row["value"]):
+        return Cell("-", "")
+    low, high = row.get("gap_low"), row.get("gap_high")
+    clear = low is not None and high is not None and (low > 0 or high < 0)
+    return Cell(
+        f"{row['value']:.3f}{'*' if clear else ''}", f"{row['low']:.3f} - {row['high']:.3f}"
+    )
+
+
+def leaderboard_html(table: pl.DataFrame, about: Mapping[str, str]) -> str:
+    """Return the page; every text is escaped."""
+    from jinja2 import Environment
+
+    page = Environment(autoescape=True).from_string(_PAGE)
+    return page.render(tasks=list(task_tables(table, about)))
+
+
+def leaderboard_markdown(table: pl.DataFrame, about: Mapping[str, str]) -> str:
+    """Return the same tables as Markdown."""
+    lines = ["# Leaderboard", ""]
+    for task in task_tables(table, about):
+        lines += [f"## {task.name}", "", task.summary, ""]
+        lines.append(f"| model | {' | '.join(task.metrics)} | n | fit, s |")
+        lines.append("|---" * (len(task.metrics) + 3) + "|")
+        for row in task.rows:
+            cells = [f"{c.value} ({c.interval})" if c.interval else c.value for c in row.cells]
+            lines.append(f"| {row.model} | {' | '.join(cells)} | {row.n} | {row.fit} |")
+        lines += ["", *(f"- {note}" for note in task.notes), ""]
+    return "\n".join(lines)
