@@ -12,8 +12,9 @@ from perturbkit.core.files import existing
 from perturbkit.core.rng import named_rng
 from perturbkit.core.screen import Screen
 from perturbkit.core.units import UNITS
+from perturbkit.data.read.any import read_any, with_labels
 from perturbkit.data.read.conventions import convention, recognise, translated
-from perturbkit.data.read.h5ad import STAMP, read_adata, stated_unit
+from perturbkit.data.read.h5ad import STAMP, stated_unit
 from perturbkit.data.read.labels import LabelOptions
 from perturbkit.data.screens.card import ScreenCard
 
@@ -25,6 +26,8 @@ class GenericOptions(LabelOptions):
 
     level: Literal["cells", "profiles"] | None = None
     """what the rows are; by default what the file states, else cells"""
+    labels: str | None = None
+    """a table whose first column names rows and whose others label them, for 10x files"""
     convention: str | None = None
     """whose columns and labels: gears, cell_load, scperturb, tahoe, ... (`perturbkit check`)"""
 
@@ -45,7 +48,7 @@ def open_from(
     path = Path(name_or_path)
     looks_like_path = bool(path.suffix) or len(path.parts) > 1 or isinstance(name_or_path, Path)
     if not path.exists() and not looks_like_path:
-        message = f"{unknown_name('screen', name, cards)}; or give the path of an h5ad file"
+        message = f"{unknown_name('screen', name, cards)}; or give the path of a file"
         raise UnknownNameError(message)
     file = existing(path, "screen")
     for card in cards.values():
@@ -86,19 +89,21 @@ def data_folder(card: ScreenCard) -> Path:
 
 
 def read_generic(file: Path, unit: str | None, options: Mapping[str, Any]) -> Screen:
-    """Read an h5ad file that no card knows.
+    """Read a file that no card knows.
 
     Raises:
-        FileError: not a whole h5ad file.
+        FileError: damaged, or of no format that is read here.
         SchemaError: columns missing, no control.
         UnitError: no unit stated, or values that contradict it.
         ConfigError: an unknown option.
     """
     chosen = GenericOptions.parse(dict(options), file.name)
-    adata = read_adata(file)
+    adata, rows_are = read_any(file)
+    if chosen.labels is not None:
+        adata = with_labels(adata, chosen.labels)
     found = stated_unit(adata, unit, file.name)
     stamp = adata.uns.get(STAMP)
-    level = chosen.level or (str(stamp["level"]) if isinstance(stamp, dict) else "cells")
+    level = chosen.level or (str(stamp["level"]) if isinstance(stamp, dict) else rows_are)
     if chosen.convention is not None:
         adata.obs = translated(adata.obs, convention(chosen.convention), chosen.control)
         chosen = GenericOptions(kind=chosen.kind, level=chosen.level)
