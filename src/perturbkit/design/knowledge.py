@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
@@ -14,6 +15,8 @@ from perturbkit.genes.membership import MembershipConfig, membership_features
 from perturbkit.genes.spectral import SpectralConfig, spectral_features
 
 _SHRINK = 5.0
+EARLIER = 2.0
+"""Weight of an earlier screen in the prior, against everything else together."""
 MAX_SET = 1500
 """Larger gene sets say too little to count."""
 
@@ -32,6 +35,13 @@ class Knowledge:
     """what the prior is made of, for reasons and reports"""
     sources: tuple[np.ndarray, ...] = field(default=())
     """the features of each source apart, [c, d_i]"""
+
+    @cached_property
+    def scaled_cd(self) -> np.ndarray:
+        """The features as standard scores, columns without spread left out, float64 [c, d]."""
+        x = self.features_cd.astype(np.float64)
+        sd = x.std(0)
+        return (x[:, sd > 1e-9] - x[:, sd > 1e-9].mean(0)) / sd[sd > 1e-9]
 
     @property
     def adjacency(self) -> sparse.csr_array | None:
@@ -63,7 +73,7 @@ class Knowledge:
         block = np.stack(columns, 1).astype(np.float32)
         return replace(
             self, features_cd=np.concatenate([self.features_cd, block], 1),
-            prior_c=standard(self.prior_c + standard(filled)),
+            prior_c=standard(self.prior_c + EARLIER * standard(filled)),
             says=(*self.says, name), sources=(*self.sources, block),
         )  # fmt: skip
 

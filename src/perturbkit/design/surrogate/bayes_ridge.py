@@ -10,13 +10,6 @@ RATIOS = (1.0, 10.0, 100.0, 1000.0)
 """Noise over prior variance of a weight; the likeliest is used."""
 
 
-def scaled(features_cd: np.ndarray) -> np.ndarray:
-    """Return standardised columns, those without spread left out."""
-    x = features_cd.astype(np.float64)
-    sd = x.std(0)
-    return (x[:, sd > 1e-9] - x[:, sd > 1e-9].mean(0)) / sd[sd > 1e-9]
-
-
 def evidence(x: np.ndarray, y: np.ndarray, ratio: float) -> float:
     """Return the log marginal likelihood of centred outcomes, up to a constant, scale fitted."""
     k = x @ x.T / ratio + np.eye(len(y))
@@ -27,7 +20,7 @@ def evidence(x: np.ndarray, y: np.ndarray, ratio: float) -> float:
 
 def fit(knowledge: Knowledge, outcome_c: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return sixteen draws of the posterior mean function, [16, c]."""
-    x = np.concatenate([scaled(knowledge.features_cd), knowledge.prior_c[:, None]], 1)
+    x = np.concatenate([knowledge.scaled_cd, knowledge.prior_c[:, None]], 1)
     rows, y = observed(outcome_c)
     if len(rows) < 2 or y.std() == 0:
         return np.full((N_MEMBERS, len(x)), y.mean() if len(rows) else 0.0)

@@ -39,12 +39,14 @@ def alike_mean(sources: tuple[np.ndarray, ...], outcome_c: np.ndarray) -> np.nda
     The condition itself does not count; 0.3 conditions of average outcome are added.
     """
     rows, y = observed(outcome_c)
-    near = np.zeros((len(outcome_c), len(rows)), np.float32)
+    units = []
     for x in sources:
         norm = np.sqrt(np.einsum("cd,cd->c", x, x))[:, None]
-        unit = (x / np.where(norm > 0, norm, 1)).astype(np.float32)
-        near += unit @ unit[rows].T
-    near = np.maximum(near / max(len(sources), 1), 0) ** 4
+        units.append((x / np.where(norm > 0, norm, 1)).astype(np.float32))
+    unit = np.concatenate(units, 1) / np.float32(np.sqrt(max(len(sources), 1)))
+    near = np.maximum(unit @ unit[rows].T, 0)
+    near *= near
+    near *= near
     near[rows, np.arange(len(rows))] = 0
     return (near @ y + 0.3 * y.mean()) / (near.sum(1) + 0.3)
 

@@ -3,7 +3,6 @@
 import numpy as np
 
 from perturbkit.design.knowledge import Knowledge, standard
-from perturbkit.design.surrogate.bayes_ridge import scaled
 from perturbkit.design.surrogate.card import SurrogateCard, observed
 
 N_MEMBERS = 16
@@ -24,7 +23,7 @@ def fit(knowledge: Knowledge, outcome_c: np.ndarray, rng: np.random.Generator) -
     a standard normal for each, times the posterior deviation: right at every condition by itself,
     and fully correlated between conditions, which keeps a draw O(c).
     """
-    x = scaled(knowledge.features_cd)
+    x = knowledge.scaled_cd
     rows, y = observed(outcome_c)
     if len(rows) < 2 or y.std() == 0:
         return np.full((N_MEMBERS, len(x)), y.mean() if len(rows) else 0.0)

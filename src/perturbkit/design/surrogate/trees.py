@@ -5,7 +5,7 @@ import numpy as np
 from perturbkit.design.knowledge import Knowledge
 from perturbkit.design.surrogate.card import SurrogateCard, observed
 
-N_MEMBERS, N_TREES = 8, 20
+N_MEMBERS, N_TREES = 8, 12
 SETTINGS = {
     "objective": "regression", "boosting": "rf", "extra_trees": True, "bagging_fraction": 0.632,
     "bagging_freq": 1, "feature_fraction_bynode": 0.1, "min_data_in_leaf": 5, "num_leaves": 128,
@@ -17,7 +17,7 @@ LEAST = 20
 
 
 def fit(knowledge: Knowledge, outcome_c: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return the predictions of eight forests of twenty trees each, [8, c]."""
+    """Return the predictions of eight forests of twelve trees each, [8, c]."""
     import lightgbm
 
     x = knowledge.features_cd
