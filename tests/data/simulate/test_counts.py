@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from perturbkit.core.condition import CONTROL
-from perturbkit.data.simulate import preset, simulate
+from perturbkit.data.simulate import draw_world, preset, simulate
 from perturbkit.data.simulate.counts import (
     Cells,
     batch_factors,
@@ -100,3 +100,14 @@ def test_uneven_cells_leave_none_without():
     cells = simulate(config, np.random.default_rng(0)).screen.conditions["n_cells"].to_numpy()
     assert cells.min() >= 2
     assert cells.std() > 5
+
+
+def test_programmes_belong_to_the_world_and_return_in_every_experiment():
+    world = draw_world(preset("four_contexts"), np.random.default_rng(0))
+    assert world.loading_kg.shape == (3, 300)
+    correlations = []
+    for seed in range(2):
+        screen = world.measure(world.controls(), 1000, np.random.default_rng(seed))
+        cells = np.log1p(screen.adata.X[:, np.argsort(-np.abs(world.loading_kg[0]))[:8]].toarray())
+        correlations.append(np.corrcoef(cells.T)[np.triu_indices(8, 1)])
+    assert np.corrcoef(correlations)[0, 1] > 0.7

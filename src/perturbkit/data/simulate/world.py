@@ -49,6 +49,8 @@ class World:
     """float64 [g], log transcripts of a gene at level 1, on any scale"""
     log_dose_xg: np.ndarray
     """float64 [contexts, g], log factor on a gene's production when it is perturbed"""
+    loading_kg: np.ndarray
+    """float32 [programmes, g], log change of each gene per unit of each programme of the cells"""
 
     def controls(self) -> list[Condition]:
         """Return the control of every context."""
@@ -165,7 +167,7 @@ class World:
         cells = Cells(code + len(asked) * escaped, batch, library_sizes(settings, len(code), rng))
         x_ng = sample_counts(
             np.concatenate([worked, rest]), cells, factors,
-            programme_loadings(settings, len(self.genes), rng), settings.dispersion, rng,
+            self.loading_kg, settings.dispersion, rng,
         )  # fmt: skip
         obs = self._obs(asked, code, batch)
         if self.config.efficacy.escape:
@@ -234,7 +236,8 @@ def draw_world(
     active, basal = _draw_contexts(config, network, rng)
     abundance = ABUNDANCE_SD * np.clip(rng.standard_normal(n_genes), -2, 2)
     dose = _draw_doses(config, n_genes, rng)
-    return World(config, network, genes, contexts, active, basal, abundance, dose)
+    loading = programme_loadings(config.cells, n_genes, rng)
+    return World(config, network, genes, contexts, active, basal, abundance, dose, loading)
 
 
 def _draw_contexts(
