@@ -17,7 +17,7 @@ from perturbkit.data.read.h5ad import damaged, refuse_links, require_hdf5
 from perturbkit.data.read.rows import FAULTS
 
 MATRIX, ROW, COLUMN = "0/DATA/0/matrix", "0/META/ROW", "0/META/COL"
-GAP = 16
+GAP = 2
 """Profiles that lie this close are read in one go: a seek costs more than reading them."""
 
 
