@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from perturbkit.recipes.verbs import fit as fit
     from perturbkit.recipes.verbs import load as load
     from perturbkit.recipes.verbs import predict as predict
-    from perturbkit.recipes.verbs import report as report
     from perturbkit.recipes.verbs import score as score
+    from perturbkit.report.html import write_report as write_report
 
 _HOMES = {
     "Condition": "perturbkit.core.condition",
@@ -29,8 +29,8 @@ _HOMES = {
     "fit": "perturbkit.recipes.verbs",
     "load": "perturbkit.recipes.verbs",
     "predict": "perturbkit.recipes.verbs",
-    "report": "perturbkit.recipes.verbs",
     "score": "perturbkit.recipes.verbs",
+    "write_report": "perturbkit.report.html",
 }
 
 

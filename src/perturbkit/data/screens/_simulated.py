@@ -6,20 +6,24 @@ from typing import Any
 
 import numpy as np
 
+from perturbkit.core.config import merge
 from perturbkit.core.screen import Screen
 from perturbkit.data.screens.card import ScreenCard
 
 
 def read(path: Path | None, options: Mapping[str, Any], rng: np.random.Generator) -> Screen:
-    """Simulate a screen; the options are those of the simulator.
+    """Simulate a screen; the options are those of the simulator, over a `preset` if one is named.
 
     Raises:
         ConfigError: an option is unknown or out of range.
+        UnknownNameError: no such preset.
     """
-    from perturbkit.data.simulate import SimulationConfig, simulate
+    from perturbkit.data.simulate import SimulationConfig, preset, simulate
 
     del path
-    return simulate(SimulationConfig.parse(dict(options), "simulated"), rng).screen
+    values = dict(options)
+    start = preset(str(values.pop("preset"))).plain() if "preset" in values else {}
+    return simulate(SimulationConfig.parse(merge(start, values), "simulated"), rng).screen
 
 
 card = ScreenCard(
