@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from perturbkit import __version__
+from perturbkit.cli.benchmark import benchmark
 from perturbkit.cli.demo import demo
 from perturbkit.cli.design import app as design
 from perturbkit.cli.explain import explain
@@ -29,6 +30,7 @@ app.command("fit")(fit)
 app.command("predict")(predict)
 app.command("score")(score)
 app.command("report")(report)
+app.command("benchmark")(benchmark)
 app.command("explain")(explain)
 app.command("prepare")(prepare)
 app.add_typer(design, name="design")

@@ -13,7 +13,8 @@ from perturbkit.metrics.score import CEILING
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>perturbkit leaderboard</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>
-body{font:15px/1.5 system-ui,sans-serif;max-width:78rem;margin:2rem auto;padding:0 1rem;color:#1b1f24}
+body{font:15px/1.5 system-ui,sans-serif;max-width:78rem;margin:2rem auto;padding:0 1rem;
+color:#1b1f24}
 table{border-collapse:collapse;width:100%;margin:.5rem 0 2rem;font-variant-numeric:tabular-nums}
 th,td{padding:.3rem .6rem;border-bottom:1px solid #d8dee4;text-align:right;white-space:nowrap}
 th:first-child,td:first-child{text-align:left}small{color:#57606a}

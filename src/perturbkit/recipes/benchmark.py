@@ -1,0 +1,243 @@
+"""Benchmarks as data: tasks in TOML, every model on the same folds, one leaderboard."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from perturbkit import __version__
+from perturbkit.core.config import Config, read_toml
+from perturbkit.core.errors import ConfigError, PerturbkitError, unknown_name
+from perturbkit.core.files import atomic_path, read_json, write_json, write_text
+from perturbkit.core.responses import Responses
+from perturbkit.core.rng import named_rng
+from perturbkit.data.profiles import responses_of
+from perturbkit.data.screens import open_screen
+from perturbkit.data.splits import SplitConfig, make_split
+from perturbkit.metrics.pooling import joined
+from perturbkit.metrics.score import CEILING, Scores, score
+from perturbkit.models import MODELS
+from perturbkit.models.applies import why_not
+from perturbkit.models.card import ModelCard
+from perturbkit.models.target_features import loadings_of
+from perturbkit.recipes.experiment import ScreenConfig
+from perturbkit.report.leaderboard import leaderboard_html, leaderboard_markdown
+from perturbkit.train.config import TrainConfig
+from perturbkit.train.profiles import FitData, MemberPlan, fit_member
+
+Watch = Callable[[str, int, int], None]
+"""called with (what, done, total)"""
+MAIN = ("pearson_delta", "pearson_centroid", "rmse", "discrimination_cosine", "top_50_overlap",
+        "weighted_r2_delta")  # fmt: skip
+"""What tasks are judged by unless they say otherwise; the first decides the order."""
+
+
+class TaskConfig(Config):
+    """One task of a benchmark: a screen, a way to hold out, what is fitted and how it is judged."""
+
+    name: str
+    """its name in the leaderboard"""
+    summary: str
+    """one line: what has to be predicted from what"""
+    seed: int = 0
+    """of everything that is drawn"""
+    screen: ScreenConfig
+    """the data"""
+    split: SplitConfig
+    """what is held out; with `folds`, each fold in turn"""
+    models: tuple[str, ...] = ()
+    """names of models; empty: every model of the catalogue that applies"""
+    metrics: tuple[str, ...] = MAIN
+    """names of metrics"""
+    n_bootstrap: int = 1000
+    """draws of the bootstrap over perturbations"""
+
+
+def shipped() -> dict[str, Path]:
+    """Return the tasks that come with the package, by name."""
+    folder = Path(str(resources.files("perturbkit.recipes"))) / "tasks"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def read_task(name_or_path: str | Path) -> TaskConfig:
+    """Read a task by the name of a shipped one, or from a TOML file.
+
+    Raises:
+        UnknownNameError: no such task.
+        ConfigError: unknown or wrong settings, unknown models.
+    """
+    name, tasks = str(name_or_path), shipped()
+    if name not in tasks and not name.endswith(".toml"):
+        raise unknown_name("task", name, tasks)
+    path = tasks.get(name, Path(name))
+    task = TaskConfig.parse(read_toml(path), path.name)
+    for model in task.models:
+        if model not in MODELS:
+            raise ConfigError(f"{path.name}: models: {unknown_name('model', model, MODELS)}")
+    return task
+
+
+@dataclass(frozen=True, eq=False)
+class TaskResult:
+    """What a task gave."""
+
+    task: TaskConfig
+    scores: Scores
+    seconds: dict[str, tuple[float, float]]
+    """of each model, to fit and to predict, summed over folds"""
+    declined: dict[str, str]
+    """models with nothing to say here, and why"""
+
+
+def benchmark(
+    tasks: Sequence[str | Path], out: str | Path, *, watch: Watch | None = None
+) -> pl.DataFrame:
+    """Fit, predict and score every model of every task, and write the leaderboard.
+
+    What was predicted before with equal settings is read, so a benchmark that stopped goes on.
+
+    Args:
+        tasks: names of shipped tasks, or TOML files.
+        out: folder for the leaderboard (.parquet, .md, .html) and the predictions.
+        watch: told of the progress.
+
+    Returns:
+        The leaderboard.
+
+    Raises:
+        PerturbkitError: unknown tasks or models, unreadable data; before anything is fitted.
+    """
+    read = [read_task(t) for t in tasks]
+    folder = Path(out)
+    results: list[TaskResult] = []
+    table = pl.DataFrame()
+    for task in read:
+        result = run_task(task, folder / task.name, watch)
+        results.append(result)
+        table = pl.concat([rows_of(r) for r in results], how="diagonal_relaxed")
+        write_leaderboard(table, [r.task for r in results], folder)
+    return table
+
+
+def run_task(task: TaskConfig, folder: Path, watch: Watch | None = None) -> TaskResult:
+    """Run one task, reading what an earlier run of equal settings predicted."""
+    screen = open_screen(
+        task.screen.source, unit=task.screen.unit, seed=task.seed, **task.screen.options
+    )
+    truth = responses_of(screen, named_rng(task.seed, "halves"))
+    n_folds = task.split.folds or 1
+    parts: list[Scores] = []
+    seconds: dict[str, tuple[float, float]] = {}
+    declined: dict[str, str] = {}
+    for fold in range(n_folds):
+        config = task.split.replace(fold=fold) if task.split.folds else task.split
+        split = make_split(truth.conditions, config, named_rng(task.seed, "split"))
+        train = truth.select(split.rows(truth, "train"))
+        test = truth.select(split.rows(truth, "test"))
+        val_rows = split.rows(truth, "val")
+        features = loadings_of(train, named_rng(task.seed, "features"))
+        data = FitData(train, truth.select(val_rows) if len(val_rows) else None, features)
+        predictions = {}
+        names = task.models or tuple(MODELS)
+        for i, name in enumerate(names):
+            if watch is not None:
+                watch(f"{task.name}, fold {fold + 1} of {n_folds}: {name}", i, len(names))
+            why = why_not(MODELS[name], train, test.conditions, features)
+            if why:
+                declined[name] = why
+                continue
+            place = folder / f"fold_{fold}" / f"{name}-{fingerprint(task, name, fold)}"
+            predictions[name], spent = predicted(task, MODELS[name], data, test, place)
+            before = seconds.get(name, (0.0, 0.0))
+            seconds[name] = (before[0] + spent[0], before[1] + spent[1])
+        kept = np.flatnonzero(np.isin(truth.keys, test.keys) | truth.is_control)
+        parts.append(score(
+            truth.select(kept), predictions, train=train, metrics=list(task.metrics),
+            rng=named_rng(task.seed, "bootstrap", fold), n_bootstrap=task.n_bootstrap,
+        ))  # fmt: skip
+    rng = named_rng(task.seed, "bootstrap")
+    scores = joined(parts, rng, task.n_bootstrap) if len(parts) > 1 else parts[0]
+    return TaskResult(task, scores, seconds, declined)
+
+
+def fingerprint(task: TaskConfig, model: str, fold: int) -> str:
+    """Return what identifies a prediction: data, split, fold, seed, model and its settings."""
+    about = [task.screen.plain(), task.split.plain(), task.seed, fold, model,
+             MODELS[model].config().plain(), TrainConfig().plain(), __version__]  # fmt: skip
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def predicted(
+    task: TaskConfig, card: ModelCard, data: FitData, test: Responses, place: Path
+) -> tuple[Responses, tuple[float, float]]:
+    """Predict the test conditions, or read what was predicted; with the seconds it took."""
+    file, record = place.with_suffix(".parquet"), place.with_suffix(".json")
+    if file.exists() and record.exists():
+        spent = read_json(record)
+        return Responses.load(file), (spent["fit_s"], spent["predict_s"])
+    place.parent.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    try:
+        model = fit_member(MemberPlan(card, card.config(), TrainConfig(), task.seed, 0), data,
+                           None, None)  # fmt: skip
+        fitted = time.perf_counter()
+        answer = model.predict(test.conditions)
+    except PerturbkitError as error:
+        error.add_note(f"while fitting {card.name} on {task.name}")
+        raise
+    spent = {"fit_s": fitted - started, "predict_s": time.perf_counter() - fitted}
+    answer.save(file)
+    write_json(record, spent)
+    return answer, (spent["fit_s"], spent["predict_s"])
+
+
+def rows_of(result: TaskResult) -> pl.DataFrame:
+    """Return the leaderboard rows of a task: scores, rank, difference to the best baseline."""
+    scores, rows = result.scores, []
+    table = scores.table
+    for card in scores.cards:
+        mine = table.filter(metric=card.name)
+        contenders = mine.filter((pl.col("model") != CEILING) & pl.col("value").is_not_nan())
+        contenders = contenders.sort("value", descending=card.better == "higher")
+        ranks = {m: i + 1 for i, m in enumerate(contenders["model"])}
+        baselines = [m for m in contenders["model"] if m in MODELS and MODELS[m].baseline]
+        best = baselines[0] if baselines else None
+        for row in mine.iter_rows(named=True):
+            gap = _gap(scores, row["model"], best, card.name)
+            spent = result.seconds.get(row["model"], (None, None))
+            rows.append({
+                "task": result.task.name, **row, "rank": ranks.get(row["model"]),
+                "baseline": row["model"] in MODELS and MODELS[row["model"]].baseline,
+                "best_baseline": best, **gap, "fit_s": spent[0], "predict_s": spent[1],
+            })  # fmt: skip
+        rows += [
+            {"task": result.task.name, "model": model, "metric": card.name,
+             "value": float("nan"), "n": 0, "reason": f"does not apply: {why}"}
+            for model, why in result.declined.items() if model not in scores.models
+        ]  # fmt: skip
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _gap(scores: Scores, model: str, best: str | None, metric: str) -> dict[str, Any]:
+    """Paired difference to the best baseline."""
+    if best is None or model in (best, CEILING):
+        return {"gap": None, "gap_low": None, "gap_high": None}
+    row = scores.compare(model, best).filter(metric=metric).row(0, named=True)
+    return {"gap": row["difference"], "gap_low": row["low"], "gap_high": row["high"]}
+
+
+def write_leaderboard(table: pl.DataFrame, tasks: Sequence[TaskConfig], folder: Path) -> None:
+    """Write the leaderboard as Parquet, Markdown and one HTML page, each atomically."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_path(folder / "leaderboard.parquet") as temporary:
+        table.write_parquet(temporary)
+    about = {t.name: t.summary for t in tasks}
+    write_text(folder / "leaderboard.md", leaderboard_markdown(table, about))
+    write_text(folder / "leaderboard.html", leaderboard_html(table, about))

@@ -1,0 +1,94 @@
+"""Benchmarks: tasks are checked before anything runs, predictions are kept, the page tells all."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from perturbkit.core.errors import ConfigError, FileError, UnknownNameError
+from perturbkit.metrics.score import CEILING
+from perturbkit.recipes import benchmark as module
+from perturbkit.recipes.benchmark import benchmark, read_task, shipped
+
+TASK = """
+name = "tiny"
+summary = "two models <b>on</b> a small simulation"
+models = ["no_change", "mean_delta", "cross_context_ridge"]
+metrics = ["pearson_delta", "rmse"]
+n_bootstrap = 100
+split = { kind = "unseen_pair", folds = 3 }
+[screen]
+source = "simulated"
+[screen.options]
+n_genes = 60
+n_contexts = 2
+n_perturbations = 12
+n_cells = 20
+n_control_cells = 60
+"""
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Path:
+    file = tmp_path / "tiny.toml"
+    file.write_text(TASK)
+    return file
+
+
+def test_every_shipped_task_is_valid() -> None:
+    assert len(shipped()) >= 10
+    for name in shipped():
+        task = read_task(name)
+        assert task.name == name
+        assert task.summary
+
+
+def test_faults_are_found_before_anything_runs(tmp_path: Path, task: Path) -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'op3_unseen_pair'"):
+        benchmark([task, "op3_unseen_pairs"], tmp_path / "out")
+    with pytest.raises(FileError):
+        benchmark([task, tmp_path / "none.toml"], tmp_path / "out")
+    task.write_text(TASK.replace("no_change", "nochange"))
+    with pytest.raises(ConfigError, match=r"tiny\.toml: models: .* did you mean 'no_change'"):
+        benchmark([task], tmp_path / "out")
+    task.write_text("colour = 1\n" + TASK)
+    with pytest.raises(ConfigError, match="colour"):
+        benchmark([task], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_leaderboard_and_resuming(tmp_path: Path, task: Path, monkeypatch) -> None:
+    out = tmp_path / "out"
+    table = benchmark([task], out)
+    assert set(table["model"]) == {"no_change", "mean_delta", "cross_context_ridge", CEILING}
+    first = table.filter(metric="rmse", model="no_change").row(0, named=True)
+    assert first["baseline"]
+    assert first["n"] == 24, "each pair is held out once"
+    ranks = table.filter(pl.col("metric") == "rmse", pl.col("model") != CEILING)["rank"]
+    assert sorted(ranks) == [1, 2, 3]
+    best = table.filter(metric="rmse", rank=1)
+    assert (
+        best["value"].item()
+        == table.filter(pl.col("metric") == "rmse", pl.col("model") != CEILING)["value"].min()
+    )
+    page = (out / "leaderboard.html").read_text()
+    assert "&lt;b&gt;on&lt;/b&gt;" in page
+    assert "<b>on</b>" not in page
+    assert "http" not in page, "the page is offline"
+    assert "cross_context_ridge" in (out / "leaderboard.md").read_text()
+    monkeypatch.setattr(module, "fit_member", lambda *_: pytest.fail("was fitted before"))
+    again = benchmark([task], out)
+    np.testing.assert_array_equal(table["value"], again["value"])
+    assert pl.read_parquet(out / "leaderboard.parquet").height == table.height
+
+
+def test_models_that_do_not_apply_are_listed(tmp_path: Path, task: Path) -> None:
+    text = TASK.replace("n_contexts = 2", "n_contexts = 1").replace(
+        "unseen_pair", "unseen_perturbation"
+    )
+    task.write_text(text)
+    table = benchmark([task], tmp_path / "out")
+    reason = table.filter(model="cross_context_ridge")["reason"]
+    assert reason[0].startswith("does not apply: no perturbation was measured in two contexts")
+    assert "does not apply" in (tmp_path / "out" / "leaderboard.html").read_text()
