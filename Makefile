@@ -20,8 +20,9 @@ $(READY): pyproject.toml constraints.txt
 demo: setup  ## simulated screen -> fit -> predict -> explain -> design -> report
 	$(BIN)/perturbkit demo -o runs/demo --force
 
+# one thread a worker: the workers already share the cores
 test: setup  ## the whole suite, on all cores
-	$(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 check: setup  ## style, types, layers
 	$(BIN)/ruff format --check .

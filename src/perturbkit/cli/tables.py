@@ -5,7 +5,7 @@ from typing import Any
 
 
 def print_table(title: str, rows: list[dict[str, Any]]) -> None:
-    """Print rows as a table; as tab-separated text where standard output is not a terminal."""
+    """Print rows as a table; as tab-separated text below `# title` where standard output is no terminal."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -14,7 +14,11 @@ def print_table(title: str, rows: list[dict[str, Any]]) -> None:
         return
     columns = list(rows[0])
     if not sys.stdout.isatty():
-        lines = ["\t".join(columns), *("\t".join(_text(row[c]) for c in columns) for row in rows)]
+        lines = [
+            f"# {title}",
+            "\t".join(columns),
+            *("\t".join(_text(row[c]) for c in columns) for row in rows),
+        ]
         sys.stdout.write("\n".join(lines) + "\n")
         return
     table = Table(title=escape(title), title_justify="left")

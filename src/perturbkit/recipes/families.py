@@ -12,6 +12,12 @@ _HOMES = {
     "metrics": ("perturbkit.metrics", "METRICS"),
     "screens": ("perturbkit.data.screens", "SCREENS"),
     "splits": ("perturbkit.data.splits", "SPLITS"),
+    "cell_metrics": ("perturbkit.metrics.cells", "CELL_METRICS"),
+    "graphs": ("perturbkit.graphs", "GRAPHS"),
+    "embeddings": ("perturbkit.genes", "EMBEDDINGS"),
+    "grn_methods": ("perturbkit.grn", "GRN_METHODS"),
+    "acquisitions": ("perturbkit.design.acquire", "ACQUISITIONS"),
+    "surrogates": ("perturbkit.design.surrogate", "SURROGATES"),
 }
 
 
