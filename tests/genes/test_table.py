@@ -23,7 +23,7 @@ def x(rng):
     return rng.normal(size=(4, 6)).astype(np.float32)
 
 
-def write(folder, kind, x):  # noqa: C901
+def write(folder, kind, x):
     path = folder / f"table.{kind.split()[0]}"
     if kind == "npy":
         np.save(path, x)

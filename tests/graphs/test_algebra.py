@@ -7,8 +7,16 @@ from perturbkit.core.errors import ConfigError, SchemaError
 from perturbkit.core.graph import Graph
 from perturbkit.core.vocabulary import Vocabulary
 from perturbkit.graphs.algebra import (
-    align, coverage, edge_overlap, percentile, symmetrise, threshold, top_k, transitive_closure,
-    transitive_reduction, union,
+    align,
+    coverage,
+    edge_overlap,
+    percentile,
+    symmetrise,
+    threshold,
+    top_k,
+    transitive_closure,
+    transitive_reduction,
+    union,
 )  # fmt: skip
 from perturbkit.graphs.controls import drop_edges, rewire, without_edges
 
