@@ -13,7 +13,7 @@ from perturbkit.core.condition import CONDITION_SCHEMA, CONTROL
 from perturbkit.core.errors import FileError, SchemaError
 from perturbkit.core.files import existing, read_json, sha256
 from perturbkit.core.vocabulary import Vocabulary
-from perturbkit.data.stats import TARGET_SUM
+from perturbkit.data.stats import SMALL, TARGET_SUM
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -179,6 +179,7 @@ def _known(dtype: str) -> str:
 
 @njit(cache=True, nogil=True)
 def _gather(data, indices, indptr, rows, total, out):  # noqa: ANN001, ANN202
+    table = np.empty(SMALL, np.float32)  # logarithms of small counts, for one cell at a time
     for i in range(rows.size):
         low, high = indptr[rows[i]], indptr[rows[i] + 1]
         scale = 0.0
@@ -187,7 +188,18 @@ def _gather(data, indices, indptr, rows, total, out):  # noqa: ANN001, ANN202
             for at in range(low, high):
                 size += data[at]
             scale = total / size if size > 0 else 0.0
+            table[:] = -1.0
         for at in range(low, high):
-            value, g = float(data[at]), indices[at]
-            if g < out.shape[1]:  # a changed file must not write outside
-                out[i, g] = np.log1p(value * scale) if total > 0 else value
+            g = indices[at]
+            if g >= out.shape[1]:  # a changed file must not write outside
+                continue
+            value = float(data[at])
+            small = int(value) if 0 < value < SMALL else 0
+            if total == 0.0:
+                out[i, g] = value
+            elif small == value:
+                if table[small] < 0:
+                    table[small] = np.log1p(value * scale)
+                out[i, g] = table[small]
+            else:
+                out[i, g] = np.log1p(value * scale)
