@@ -55,7 +55,7 @@ def test_compare_counts_shared_edges(files):
 def test_mistakes_are_errors_in_words(files):
     with pytest.raises(ConfigError, match="at least two"):
         run("compare", "humap", "--from", files)
-    with pytest.raises(FileError, match="suffix '.doc'"):
+    with pytest.raises(FileError, match=r"suffix '\.doc'"):
         run("info", "humap", "--from", files, "--picture", files / "p.doc")
     with pytest.raises(ConfigError, match="confidenze"):
         run("info", "humap", "--from", files, "--set", "confidenze=1")

@@ -1,6 +1,7 @@
 import hashlib
 import http.server
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -29,8 +30,7 @@ def answers(monkeypatch):
             if hasattr(output_file, "write"):
                 output_file.write(answer)
             else:
-                with open(output_file, "wb") as file:
-                    file.write(answer)
+                Path(output_file).write_bytes(answer)
 
     import pooch
 

@@ -113,7 +113,7 @@ def test_faults_are_named(tmp_path, rng, x):
     with pytest.raises(FileError, match="no embedding file"):
         embed("table", tmp_path / "absent.npy", rng)
     (tmp_path / "t.xyz").write_text("a")
-    with pytest.raises(FileError, match="'.xyz'"):
+    with pytest.raises(FileError, match=r"'\.xyz'"):
         embed("table", tmp_path / "t.xyz", rng)
     with pytest.raises(SchemaError, match="length 6; 200 are expected"):
         embed("gene2vec", write(tmp_path, "txt", x), rng)

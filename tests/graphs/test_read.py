@@ -63,10 +63,10 @@ def test_string_pairs_are_read_and_refuse_what_they_cannot_honour(folder_of, tex
 
 def test_string_without_info_and_with_foreign_info_is_an_error(folder_of):
     name = "9606.protein.info.v12.0.txt"
-    with pytest.raises(FileError, match="protein.info is not beside it"):
+    with pytest.raises(FileError, match=r"protein\.info is not beside it"):
         read_graph("string", folder_of("string", **{name: None}))
     info = "#string_protein_id\tpreferred_name\n9606.P1\tA\n"
-    with pytest.raises(SchemaError, match="not in protein.info; use both files of one"):
+    with pytest.raises(SchemaError, match=r"not in protein\.info; use both files of one"):
         read_graph("string", folder_of("string", **{name: info}))
 
 

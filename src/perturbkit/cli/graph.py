@@ -55,6 +55,7 @@ def build(
     genes: Annotated[
         Path | None, typer.Option(help="Text file of genes: keep edges among these.")
     ] = None,
+    *,
     rewired: Annotated[
         bool, typer.Option("--rewired", help="Shuffle the edges and keep every degree: a control.")
     ] = False,
