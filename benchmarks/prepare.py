@@ -169,12 +169,31 @@ def differences(a: Path, b: Path) -> dict[str, float]:
         }  # fmt: skip
 
 
+def plot(result: dict, path: Path) -> None:
+    """Draw memory and time of `prepare` against the number of cells."""
+    from matplotlib.figure import Figure
+
+    runs = sorted((int(n), run) for n, run in result["scaling"].items())
+    cells = [n / 1000 for n, _ in runs]
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    memory, time_ = figure.subplots(1, 2)
+    memory.plot(cells, [run["peak_mb"] for _, run in runs], "o-", color="#0072B2")
+    memory.set(xlabel="cells (thousands)", ylabel="peak memory (MB)", ylim=(0, None))
+    values = [run["values"] / 1e6 for _, run in runs]
+    time_.plot(values, [run["cpu_seconds"] for _, run in runs], "o-", color="#D55E00")
+    time_.set(
+        xlabel="stored values (millions)", ylabel="CPU seconds", xlim=(0, None), ylim=(0, None)
+    )
+    figure.savefig(path, metadata={"Date": None})
+
+
 def main(argv: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser()
     parser.add_argument("--cells", type=int, nargs="*", default=[50_000, 100_000, 200_000, 400_000])
     parser.add_argument("--compare-at", type=int, nargs="*", default=[100_000, 200_000])
     parser.add_argument("--genes", type=int, default=5000)
     parser.add_argument("--folder", type=Path, default=None, help="where to keep generated files")
+    parser.add_argument("--plot", type=Path, default=None, help="draw the scaling to this file")
     parser.add_argument("--child", nargs=3, default=None)
     options = parser.parse_args(argv)
     if options.child:
@@ -203,6 +222,8 @@ def main(argv: list[str] | None = None) -> dict:
                         found["difference"] = differences(folder / "ours.npz", out)
                 if name == "ours":
                     result["scaling"][n] = found
+    if options.plot:
+        plot(result, options.plot)
     print(json.dumps(result, indent=2))
     return result
 
