@@ -22,6 +22,9 @@ from perturbkit.metrics.cells.run import halves, mean_baseline, profile_cards, s
 
 FAST = [n for n in CELL_METRICS if n != "clustering_agreement"]
 
+NEAR = ("mmd_rbf", "energy_distance")
+"""In float32 a cell is a little away from itself."""
+
 
 def pair_of(screens: tuple[Screen, Screen], rules="perturbkit") -> CellsPair:
     return align_cells(*screens, rules).pairs["default"]
@@ -47,8 +50,9 @@ def test_truth_is_best(small_pair, name, rules) -> None:
     if card.better == "neither":
         assert (parts > 0).all()
         return
-    value = np.array([card.pool(parts)]) if card.pool else parts
-    np.testing.assert_allclose(value, card.best, atol=1e-6)
+    value = np.array([card.pool(parts)]) if card.pool else parts[~np.isnan(parts)]
+    np.testing.assert_allclose(value, card.best, atol=1e-4 if name in NEAR else 1e-6)
+    assert len(value) or name == "lfc_nmae", "ten significant genes are too many for 30 cells"
 
 
 @pytest.mark.parametrize("name", FAST)

@@ -15,6 +15,10 @@ from perturbkit.metrics.cells.bulk import mse as mse
 from perturbkit.metrics.cells.bulk import mse_delta as mse_delta
 from perturbkit.metrics.cells.bulk import pearson_delta as pearson_delta
 from perturbkit.metrics.cells.card import CellsCard
+from perturbkit.metrics.cells.clouds import energy_distance as energy_distance
+from perturbkit.metrics.cells.clouds import mmd_rbf as mmd_rbf
+from perturbkit.metrics.cells.clouds import wasserstein_genes as wasserstein_genes
+from perturbkit.metrics.cells.clouds import wasserstein_sliced as wasserstein_sliced
 from perturbkit.metrics.cells.clustering import clustering_agreement as clustering_agreement
 from perturbkit.metrics.cells.discrimination import cosine as discrimination_score_cosine
 from perturbkit.metrics.cells.discrimination import l1 as discrimination_score_l1
@@ -30,5 +34,11 @@ from perturbkit.metrics.cells.overlap import precision_at_100 as precision_at_10
 from perturbkit.metrics.cells.overlap import precision_at_200 as precision_at_200
 from perturbkit.metrics.cells.overlap import precision_at_500 as precision_at_500
 from perturbkit.metrics.cells.overlap import precision_at_n as precision_at_n
+from perturbkit.metrics.cells.vcc2026 import vcc26_direction_fidelity as direction_fidelity_yield
+from perturbkit.metrics.cells.vcc2026 import vcc26_direction_reach as direction_reach
+from perturbkit.metrics.cells.vcc2026 import vcc26_expr_mse as expr_mse_norm
+from perturbkit.metrics.cells.vcc2026 import vcc26_lfc_nmae as lfc_nmae
+from perturbkit.metrics.cells.vcc2026 import vcc26_pds_cosine as pds_cosine
+from perturbkit.metrics.cells.vcc2026 import vcc26_sig_jaccard as sig_jaccard
 
 CELL_METRICS = Catalog(CellsCard, globals(), "metric of cells")

@@ -10,8 +10,6 @@ from perturbkit.core.catalog import Card
 from perturbkit.metrics.card import Ceiling, stepped_up
 from perturbkit.metrics.cells.pair import CellsPair
 
-Profile = Literal["full", "vcc", "minimal"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class CellsCard(Card):

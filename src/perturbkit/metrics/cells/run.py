@@ -19,7 +19,7 @@ LEVEL = 0.95
 """Coverage of the intervals."""
 POOLED_DRAWS = 200
 """Bootstrap draws of scores that all perturbations have together."""
-PROFILES = ("full", "vcc", "minimal")
+PROFILES = ("full", "vcc", "minimal", "vcc2026", "distribution")
 NOT_PREDICTED = "not predicted"
 
 
@@ -44,7 +44,7 @@ def profile_cards(profile: str) -> list[CellsCard]:
     """Return the metrics of a profile.
 
     Raises:
-        UnknownNameError: it is not full, vcc or minimal.
+        UnknownNameError: it is not in PROFILES.
     """
     if profile not in PROFILES:
         raise unknown_name("profile", profile, PROFILES)
@@ -66,8 +66,8 @@ def score_cells(
     Args:
         truth: log-normalized cells, with controls in every context.
         predicted: predicted cells in any order; their controls count by cell-eval's rules only.
-        metrics: names from CELL_METRICS or cards of your own, or those of `profile_cards`; all by
-            default.
+        metrics: names from CELL_METRICS or cards of your own, or those of `profile_cards`; the
+            profile full by default, cell-eval's 28.
         rules: `perturbkit`, or `cell-eval` to reproduce the numbers of cell-eval 0.8.2.
         rng: for the bootstrap and the halves.
         n_bootstrap: number of draws.
@@ -79,7 +79,7 @@ def score_cells(
         SchemaError: nothing in common, or a control is missing.
         UnknownNameError: no metric of that name.
     """
-    names = CELL_METRICS if metrics is None else metrics
+    names = profile_cards("full") if metrics is None else metrics
     cards = [m if isinstance(m, CellsCard) else CELL_METRICS[m] for m in names]
     aligned = align_cells(truth, predicted, rules)
     columns = {"value": aligned.pairs}
