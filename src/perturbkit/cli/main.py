@@ -41,7 +41,12 @@ app.command("benchmark")(benchmark)
 app.add_typer(graph, name="graph")
 app.add_typer(design, name="design")
 
-_ClickException = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+_ClickException: type[Exception] = next(
+    c
+    for c in typer.BadParameter.__mro__
+    if issubclass(c, Exception) and c.__name__ == "ClickException"
+)
+"""what typer raises for a wrong option; typer carries its own click under a private name"""
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001  (the signature typer calls)

@@ -14,16 +14,24 @@ from perturbkit.models.bilinear_ridge import card as bilinear_ridge
 from perturbkit.models.card import FittedModel, ModelCard, State
 from perturbkit.models.context_mean import card as context_mean
 from perturbkit.models.cross_context_ridge import card as cross_context_ridge
+from perturbkit.models.cross_context_stack import card as cross_context_stack
 from perturbkit.models.mean_delta import card as mean_delta
 
 _BASES: dict[str, ModelCard] = {
     card.name: card
-    for card in (context_mean, mean_delta, cross_context_ridge, additive, bilinear_ridge)
+    for card in (
+        context_mean,
+        mean_delta,
+        cross_context_ridge,
+        cross_context_stack,
+        additive,
+        bilinear_ridge,
+    )
 }
 _N_FOLDS = 5
 BaseKind = Literal[
-    "auto", "none", "context_mean", "mean_delta", "cross_context_ridge", "additive",
-    "bilinear_ridge",
+    "auto", "none", "context_mean", "mean_delta", "cross_context_ridge",
+    "cross_context_stack", "additive", "bilinear_ridge",
 ]  # fmt: skip
 """`auto` takes the one whose cross-fitted error on the training set is the smallest"""
 

@@ -52,6 +52,7 @@ class GridDecoder(nn.Module):
         self.column.weight.normal_(0, (2 / fan_in) ** 0.5, generator=generator)
         self.row.bias.zero_()
         for layer in self.later:
+            assert isinstance(layer, nn.Linear)
             layer.weight.normal_(0, (2 / layer.in_features) ** 0.5, generator=generator)
             layer.bias.zero_()
         if self.out is not None:

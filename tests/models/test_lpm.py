@@ -1,0 +1,139 @@
+"""The LPM learns what its base misses, keeps every setting through a save, and refuses honestly."""
+
+import numpy as np
+import pytest
+import torch
+
+from perturbkit.core.condition import Condition, condition_table
+from perturbkit.core.errors import SchemaError
+from perturbkit.core.features import Features
+from perturbkit.core.responses import Responses
+from perturbkit.core.vocabulary import Vocabulary
+from perturbkit.models.lpm import Lpm, LpmConfig, card, embedding_table
+from perturbkit.train.config import TrainConfig
+from perturbkit.train.profiles import FitData, MemberPlan, fit_member
+
+N_GENES, N_TARGETS, N_READOUTS = 4, 30, 40
+FAST = TrainConfig(
+    n_epochs=60, block_rows=16, block_readouts=40, learning_rate=0.02, precision="fp32"
+)
+
+
+def planted(rng: np.random.Generator) -> tuple[Responses, Features]:
+    """Two contexts; the change is a product of target and readout factors, bent by the context."""
+    z_p = rng.normal(size=(N_TARGETS, N_GENES))
+    z_r = rng.normal(size=(N_READOUTS, N_GENES))
+    change = np.tanh(z_p @ z_r.T / 2)
+    control = rng.random((2, N_READOUTS)) + 2
+    values, conditions = [], []
+    for c, context in enumerate("xy"):
+        values += [control[c], *(control[c] + (0.5 + c) * change)]
+        conditions += [Condition(context=context)]
+        conditions += [Condition((f"T{i:02d}",), context) for i in range(N_TARGETS)]
+    values_cg = np.array(values) + rng.normal(0, 0.02, (len(values), N_READOUTS))
+    readouts = Vocabulary([f"R{i}" for i in range(N_READOUTS)], "readout")
+    truth = Responses(values_cg[None], condition_table(conditions), readouts, "log1p_cp10k")
+    names = Vocabulary([f"T{i:02d}" for i in range(N_TARGETS)], "target")
+    return truth, Features(names, z_p.astype(np.float32))
+
+
+def fit(config: LpmConfig, train: Responses, features: Features | None = None) -> Lpm:
+    plan = MemberPlan(card, config, FAST, seed=0, member=0)
+    return fit_member(plan, FitData(train, None, features), None, None)
+
+
+def error(model: Lpm, test: Responses) -> float:
+    return float(np.mean((model.predict(test.conditions).mean_cg - test.mean_cg) ** 2))
+
+
+def test_held_out_pairs_are_learned_beyond_the_base(rng: np.random.Generator) -> None:
+    truth, _ = planted(rng)
+    test_rows = np.arange(3, 12)
+    train = truth.select(np.setdiff1d(np.arange(62), test_rows))
+    test = truth.select(test_rows)
+    model = fit(LpmConfig(base="context_mean", hidden_dim=64), train)
+    start = Lpm.build(LpmConfig(base="context_mean"), train, None, np.random.default_rng(0))
+    assert error(model, test) < 0.3 * error(start, test)
+
+
+def test_features_carry_targets_never_seen(rng: np.random.Generator) -> None:
+    truth, features = planted(rng)
+    unseen = np.r_[1:6, 32:37]
+    train = truth.select(np.setdiff1d(np.arange(62), unseen))
+    test = truth.select(unseen)
+    config = LpmConfig(base="context_mean", hidden_dim=64, identity_dropout=0.5)
+    model = fit(config, train, features)
+    start = Lpm.build(config, train, features, np.random.default_rng(0))
+    assert set(model.statuses(test.conditions)) == {"prior"}
+    assert error(model, test) < 0.8 * error(start, test)
+
+
+def test_status_of_what_is_known_and_not(rng: np.random.Generator) -> None:
+    truth, _ = planted(rng)
+    model = Lpm.build(LpmConfig(), truth, None, rng)
+    asked = [
+        Condition(("T00",), "x"), Condition(("T00", "T01"), "x"), Condition(("NEW",), "x"),
+        Condition(("T00", "NEW"), "x"), Condition(("T00",), "z"), Condition((), "x"),
+    ]  # fmt: skip
+    predicted = model.predict(condition_table(asked))
+    statuses = predicted.conditions["status"].to_list()
+    assert statuses == ["seen", "seen", "refused", "refused", "refused", "seen"]
+    refused = np.array(statuses) == "refused"
+    assert np.isnan(predicted.mean_cg[refused]).all()
+    assert np.isfinite(predicted.mean_cg[~refused]).all()
+    np.testing.assert_allclose(predicted.mean_cg[5], truth.mean_cg[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("aggregation", ["mean", "sum", "max"])
+def test_save_and_load_keep_aggregation_and_gradients(aggregation, rng) -> None:
+    truth, features = planted(rng)
+    config = LpmConfig(aggregation=aggregation, base="none")
+    model = Lpm.build(config, truth, features, rng)
+    again = Lpm.restore(config, model.state())
+    pairs = condition_table([Condition(("T00", "T01"), "x"), Condition(("T02", "T03"), "y")])
+    np.testing.assert_array_equal(model.predict(pairs).values, again.predict(pairs).values)
+    assert all(p.requires_grad for p in again.parameters())
+    single = condition_table([Condition(("T00",), "x")])
+    assert not np.array_equal(model.predict(single).values[0, 0], again.predict(pairs).values[0, 0])
+
+
+def test_what_was_not_measured_does_not_count(rng: np.random.Generator) -> None:
+    truth, _ = planted(rng)
+    values = truth.values.copy()
+    values[0, 5, 7:] = np.nan
+    holes = Responses(values, truth.conditions, truth.readouts, truth.unit)
+    model = fit(LpmConfig(base="context_mean", hidden_dim=16), holes)
+    assert np.isfinite(model.predict(truth.conditions).values).all()
+
+
+def test_published_form_learns_controls_too(rng: np.random.Generator) -> None:
+    truth, _ = planted(rng)
+    model = fit(LpmConfig(base="none", hidden_dim=32), truth)
+    controls = truth.select(truth.is_control)
+    assert np.abs(model.predict(controls.conditions).mean_cg - controls.mean_cg).mean() < 0.25
+
+
+def test_controls_alone_are_refused(rng: np.random.Generator) -> None:
+    truth, _ = planted(rng)
+    with pytest.raises(SchemaError, match="every training condition is a control"):
+        Lpm.build(LpmConfig(), truth.select(truth.is_control), None, rng)
+
+
+def test_embeddings_are_named(rng: np.random.Generator) -> None:
+    truth, features = planted(rng)
+    model = Lpm.build(LpmConfig(), truth, features, rng)
+    assert list(embedding_table(model, "context").names) == ["x", "y"]
+    assert list(embedding_table(model, "readout").names) == list(truth.readouts)
+    assert embedding_table(model, "perturbation").width == 32
+
+
+def test_bfloat16_trains_as_float32_does(rng: np.random.Generator) -> None:
+    truth, _ = planted(rng)
+    model = Lpm.build(LpmConfig(base="none", hidden_dim=32), truth, None, rng)
+    rows = model.encode(truth.conditions)
+    columns = torch.arange(N_READOUTS)
+    with torch.no_grad():
+        exact = model(rows, columns)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rough = model(rows, columns)
+    assert (exact - rough.float()).abs().max() < 0.05 * exact.abs().max()
