@@ -1,0 +1,83 @@
+"""The Python API: the same verbs, on Python values."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import perturbkit as pk
+from perturbkit.core.errors import FileError
+
+OPTIONS = {"n_genes": 60, "n_perturbations": 14, "n_contexts": 2, "n_cells": 6}
+STUDY = {
+    "screen": {"source": "simulated", "options": {**OPTIONS, "n_control_cells": 10}},
+    "train": {"n_epochs": 2, "block_rows": 8},
+    "score": {"n_bootstrap": 100},
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> pk.Run:
+    return pk.fit(STUDY, out=tmp_path_factory.mktemp("runs") / "r")
+
+
+def test_load_gives_a_screen() -> None:
+    screen = pk.load("simulated", seed=1, **OPTIONS)
+    assert isinstance(screen, pk.Screen)
+    assert len(screen.contexts) == 2
+
+
+def test_the_split_that_was_taken_is_on_record(run: pk.Run) -> None:
+    assert run.config["split"]["kind"] == "unseen_pair"
+    assert run.config["model"]["kind"] == "lpm"
+
+
+def test_score_has_every_baseline_and_the_ceiling(run: pk.Run) -> None:
+    scores = pk.score(run)
+    assert {"lpm", "context_mean", "mean_delta", "no_change"} <= set(scores.models)
+    assert scores.models[-1].startswith("ceiling")
+    compared = scores.compare("lpm", "no_change")
+    assert compared["low"].is_not_nan().all()
+
+
+def test_no_change_has_no_correlation_and_truth_is_not_beaten(run: pk.Run) -> None:
+    table = pk.score(run, metrics=["pearson_delta"]).table
+    value = dict(zip(table["model"], table["value"], strict=True))
+    assert value["no_change"] == 0
+    assert max(v for v in value.values()) <= 1
+
+
+def test_predict_takes_tables_and_keeps_their_order(run: pk.Run) -> None:
+    targets = list(pk.load("simulated", **OPTIONS).targets)[:2]
+    table = pl.DataFrame({"perturbation": targets[::-1], "context": ["line2", "line1"]})
+    predicted = pk.predict(run, table)
+    assert predicted.conditions["perturbation"].to_list() == targets[::-1]
+    assert predicted.contexts.tolist() == ["line2", "line1"]
+
+
+def test_a_seed_gives_the_same_bits(run: pk.Run, tmp_path: Path) -> None:
+    again = pk.fit(STUDY, out=tmp_path / "again")
+    for name in ("model.safetensors", "responses.parquet", "truth.parquet", "split.parquet"):
+        assert (again.path / name).read_bytes() == (run.path / name).read_bytes(), name
+    other = pk.fit(STUDY, out=tmp_path / "other", settings=["seed=1"])
+    weights = "model.safetensors"
+    assert (other.path / weights).read_bytes() != (run.path / weights).read_bytes()
+
+
+def test_closed_form_models_are_runs_too(tmp_path: Path) -> None:
+    run = pk.fit("mean_delta", screen="simulated", out=tmp_path / "r",
+                 settings=[f"screen.options.{k}={v}" for k, v in OPTIONS.items()])  # fmt: skip
+    predicted = pk.predict(run, ["NOTAGENE", "control"], contexts=["line1"])
+    assert predicted.conditions["status"].to_list()[1] == "seen"
+
+
+def test_a_run_in_use_is_not_touched(run: pk.Run) -> None:
+    with run.lock(), pytest.raises(FileError, match="another process"):
+        pk.fit(STUDY, out=run.path, resume=True)
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = "import sys, perturbkit; sys.exit(any(n in sys.modules for n in ('torch', 'numpy')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
