@@ -11,6 +11,7 @@ from scipy import sparse
 from perturbkit.core.condition import CONTROL
 from perturbkit.core.config import Config
 from perturbkit.core.errors import FileError, SchemaError
+from perturbkit.core.files import existing
 from perturbkit.core.screen import Screen
 from perturbkit.data.check.genes import SYMBOL_COLUMNS, gene_findings
 from perturbkit.data.check.labels import (
@@ -51,11 +52,16 @@ class CheckOptions(Config):
 def check(path: str | Path, options: CheckOptions | None = None) -> Report:
     """Look at a file and say what it is and what is wrong with it; nothing is written.
 
-    A file that cannot be read at all is one finding, `unreadable`, not an exception.
+    A file that cannot be read to its end is one finding, `unreadable`, not an exception.
+
+    Raises:
+        FileError: there is no such file.
+        UnknownNameError: the convention in the options is not known.
     """
     options = options or CheckOptions()
+    file = existing(path, "h5ad file")
     try:
-        adata = read_adata(path)
+        adata = read_adata(file)
     except FileError as error:
         do = "copy or download it again, or give an h5ad file"
         return Report(str(path), {}, (Finding("unreadable", "error", str(error), do),))
