@@ -90,7 +90,7 @@ def probabilities(evidence: Evidence) -> tuple[np.ndarray, np.ndarray, float]:
     shape = -0.5 * np.log1p(slab / error)
     shape = shape + 0.5 * evidence.mean_gg**2 * (1 / error - 1 / (error + slab))
     p = np.zeros_like(evidence.mean_gg)
-    for _ in range(5):
+    for _ in range(30):
         p = expit(np.log(rate / (1 - rate))[:, None] + shape) * off
         mean = float(np.clip(p[seen].sum() / (seen.sum() * (len(n) - 1)), 1e-4, 0.5))
         rate = (p.sum(1) + ROW_PRIOR * mean) / (len(n) - 1 + ROW_PRIOR)
