@@ -9,26 +9,40 @@ from scipy.stats import mannwhitneyu, wasserstein_distance
 
 from perturbkit.core.graph import Graph
 from perturbkit.grn.statistical import interventions, reachable, statistical
-from perturbkit.grn.two_samples import compare_sorted, two_sided_p
+from perturbkit.grn.two_samples import compare as compare_sorted
+from perturbkit.grn.two_samples import tie_sum, two_sided_p
 
 
-@settings(max_examples=60, deadline=None)
+def compare(a, b):
+    distance, u, ties = compare_sorted(a, b, np.concatenate([[0.0], np.cumsum(b)]), tie_sum(b))
+    return distance, u, two_sided_p(u, len(a), len(b), ties)
+
+
+@settings(max_examples=80, deadline=None)
 @given(st.integers(0, 10_000), st.integers(9, 60), st.integers(9, 60), st.integers(2, 50))
-def test_one_merge_equals_scipy_with_ties(seed, n, m, levels):
+def test_both_numbers_equal_scipys_with_ties(seed, n, m, levels):
     rng = np.random.default_rng(seed)
     a = np.sort(rng.integers(0, levels, n).astype(float))
-    b = np.sort(rng.integers(0, levels, m) * 1.1)
-    distance, u, ties = compare_sorted(a, b)
+    b = np.sort(rng.integers(0, levels, m) * rng.choice([1.0, 1.1]))
+    distance, u, p_value = compare(a, b)
     expected = mannwhitneyu(a, b, method="asymptotic")
-    assert distance == pytest.approx(wasserstein_distance(a, b))
+    assert distance == pytest.approx(wasserstein_distance(a, b), abs=1e-9)
     assert u == pytest.approx(expected.statistic)
-    assert two_sided_p(u, n, m, ties) == pytest.approx(expected.pvalue, rel=1e-9, abs=1e-300)
+    assert p_value == pytest.approx(min(expected.pvalue, 1.0), rel=1e-9, abs=1e-300)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_small_and_separate_samples_have_the_right_distance(n):
+    rng = np.random.default_rng(n)
+    a, b = np.sort(rng.normal(5, 1, n)), np.sort(rng.normal(-5, 1, 40))
+    assert compare(a, b)[0] == pytest.approx(wasserstein_distance(a, b))
+    assert compare(b, a)[0] == pytest.approx(wasserstein_distance(a, b))
 
 
 def test_equal_and_constant_samples_do_not_differ():
     same = np.ones(10)
-    distance, u, ties = compare_sorted(same, same)
-    assert (distance, two_sided_p(u, 10, 10, ties)) == (0.0, 1.0)
+    distance, _, p_value = compare(same, same)
+    assert (distance, p_value) == (0.0, 1.0)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Wasserstein distance and Mann-Whitney test of many pairs of samples, one sort for each column."""
+"""Wasserstein distance and Mann-Whitney test of many pairs of samples against sorted controls."""
 
 import math
 
@@ -7,41 +7,111 @@ import numpy as np
 
 
 @numba.njit(cache=True)
-def compare_sorted(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
-    """Return Wasserstein-1 distance, U of `a` and the tie sum of two sorted samples.
+def count_below(sorted_r: np.ndarray, value: float, start: int) -> int:
+    """Return how many values are below `value`, which at least `start` are; bisection."""
+    low, high = start, len(sorted_r)
+    while low < high:
+        middle = (low + high) // 2
+        if sorted_r[middle] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
-    One merge gives all three: between neighbouring values the distribution functions are
-    constant, and equal values share the mean of their ranks.
+
+@numba.njit(cache=True)
+def count_through(sorted_r: np.ndarray, value: float, start: int) -> int:
+    """Return how many values are not above `value`, which at least `start` are; bisection."""
+    low, high = start, len(sorted_r)
+    while low < high:
+        middle = (low + high) // 2
+        if sorted_r[middle] <= value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@numba.njit(cache=True)
+def compare(
+    sample: np.ndarray, sorted_r: np.ndarray, prefix_r: np.ndarray, ties_r: float
+) -> tuple[float, float, float]:
+    """Return Wasserstein-1 distance, U and tie sum of a small sorted sample against a large one.
+
+    Between two neighbouring values of the small sample its distribution function is constant, so
+    the large one's crosses it once, at a known value: sums of the large sample's first values give
+    the area on either side without a walk through them.
+
+    Args:
+        sample: the small sample, sorted.
+        sorted_r: the large sample, sorted.
+        prefix_r: sums of its first 0, 1, ... values, [r + 1].
+        ties_r: its own tie sum.
 
     Source:
-        Vallender 1974 for the integral; Mann & Whitney 1947. The tie sum is that of t^3 - t over
-        groups of equal values.
+        Vallender 1974: the distance is the area between the distribution functions.
     """
-    n, m = len(a), len(b)
-    i = j = 0
-    distance = rank_sum = ties = 0.0
-    last = 0.0
-    while i < n or j < m:
-        value = a[i] if j >= m or (i < n and a[i] <= b[j]) else b[j]
-        if i + j > 0:
-            distance += abs(i / n - j / m) * (value - last)
-        in_a = in_b = 0
-        while i + in_a < n and a[i + in_a] == value:
-            in_a += 1
-        while j + in_b < m and b[j + in_b] == value:
-            in_b += 1
-        t = in_a + in_b
-        rank_sum += in_a * (i + j + 0.5 * (t + 1))
-        ties += t * (float(t) * t - 1.0)
-        i += in_a
-        j += in_b
-        last = value
-    return distance, rank_sum - 0.5 * n * (n + 1), ties
+    n, m = len(sample), len(sorted_r)
+    area = u = 0.0
+    ties = ties_r
+    i, through = 0, 0
+    while i < n:
+        value = sample[i]
+        j = i
+        while j < n and sample[j] == value:
+            j += 1
+        below = count_below(sorted_r, value, through)
+        if i == 0:
+            area += (value * below - prefix_r[below]) / m
+        else:
+            # from the last value, at which `through` of the large sample were passed, to this one
+            last = sample[i - 1]
+            needed = math.ceil(i * m / n - 1e-9)
+            if needed <= through:
+                k, crossing = through, last
+            elif needed > below:
+                k, crossing = below, value
+            else:
+                k, crossing = needed - 1, sorted_r[needed - 1]
+            level = i / n
+            area += level * (crossing - last) - _area(prefix_r, through, k, last, crossing) / m
+            area += _area(prefix_r, k, below, crossing, value) / m - level * (value - crossing)
+        through = count_through(sorted_r, value, below)
+        equal, tied = float(through - below), float(through - below + j - i)
+        u += (j - i) * (below + 0.5 * equal)
+        ties += tied * (tied * tied - 1.0) - equal * (equal * equal - 1.0)
+        i = j
+    area += (prefix_r[m] - prefix_r[through] - sample[n - 1] * (m - through)) / m
+    return max(area, 0.0), u, ties
+
+
+@numba.njit(cache=True)
+def _area(prefix_r: np.ndarray, k0: int, k1: int, low: float, high: float) -> float:
+    """Integrate the number of values up to x from low (k0 of them) to high (k1)."""
+    return high * k1 - low * k0 - (prefix_r[k1] - prefix_r[k0])
+
+
+@numba.njit(cache=True)
+def tie_sum(sorted_r: np.ndarray) -> float:
+    """Return the sum of t^3 - t over groups of t equal values."""
+    total, i = 0.0, 0
+    while i < len(sorted_r):
+        j = i
+        while j < len(sorted_r) and sorted_r[j] == sorted_r[i]:
+            j += 1
+        t = float(j - i)
+        total += t * (t * t - 1.0)
+        i = j
+    return total
 
 
 @numba.njit(cache=True)
 def two_sided_p(u: float, n: int, m: int, ties: float) -> float:
-    """Return the normal approximation's two-sided p-value, with ties and continuity correction."""
+    """Return the normal approximation's two-sided p-value, with ties and continuity correction.
+
+    Source:
+        Mann & Whitney 1947, doi:10.1214/aoms/1177730491; as scipy's `mannwhitneyu`.
+    """
     total = n + m
     if total < 2:
         return 1.0
@@ -67,14 +137,19 @@ def compare_pairs(
         source_e: position of each edge's source.
         target_e: position of each edge's readout.
     """
+    g, m = control_gr.shape
+    prefix, ties = np.zeros((g, m + 1)), np.zeros(g)
+    for j in range(g):
+        prefix[j, 1:] = np.cumsum(control_gr[j])
+        ties[j] = tie_sum(control_gr[j])
     distance = np.full(len(source_e), np.nan)
     p_value = np.full(len(source_e), np.nan)
     for e in range(len(source_e)):
-        first, last = start_p[source_e[e]], start_p[source_e[e] + 1]
-        n, m = int(last - first), control_gr.shape[1]
+        first, last, j = start_p[source_e[e]], start_p[source_e[e] + 1], target_e[e]
+        n = int(last - first)
         if n < 1 or m < 1:
             continue
-        sample = np.sort(values_gn[target_e[e], first:last])
-        distance[e], u, ties = compare_sorted(sample, control_gr[target_e[e]])
-        p_value[e] = two_sided_p(u, n, m, ties)
+        sample = np.sort(values_gn[j, first:last])
+        distance[e], u, tied = compare(sample, control_gr[j], prefix[j], float(ties[j]))
+        p_value[e] = two_sided_p(u, n, m, tied)
     return distance, p_value
