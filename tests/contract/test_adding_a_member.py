@@ -1,9 +1,11 @@
-"""A new metric is one new file and one import line; shown in a copy of the package."""
+"""A new metric or baseline is one new file and one import line; shown in a copy of the package."""
 
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import perturbkit
 
@@ -70,3 +72,93 @@ def test_a_metric_is_one_file_and_one_line(tmp_path: Path) -> None:
     (package / "metrics" / "largest_error.py").write_text(METRIC)
     add_import(package / "metrics" / "__init__.py", METRIC_LINE)
     assert run(tmp_path, USE_METRIC).split("\n")[:2] == ["largest absolute error", "0.5"]
+
+
+BASELINE = '''"""A baseline that predicts the median change of the training perturbations."""
+
+from typing import Self
+
+import numpy as np
+import polars as pl
+
+from perturbkit.core.config import Config
+from perturbkit.core.features import Features
+from perturbkit.core.responses import Responses
+from perturbkit.models.card import ModelCard, State
+from perturbkit.models.deltas import Effects, Frame
+
+
+class MedianDeltaConfig(Config):
+    """No settings."""
+
+
+class MedianDelta:
+    """Every perturbation changes what the median one changes."""
+
+    def __init__(self, frame: Frame, delta_g: np.ndarray) -> None:
+        self.frame, self.delta_g = frame, delta_g
+
+    @classmethod
+    def fit(cls, config: MedianDeltaConfig, train: Responses, features: Features | None,
+            rng: np.random.Generator) -> Self:
+        """Take the median over training conditions."""
+        delta = np.nanmedian(train.delta_cg()[~train.is_control], 0)
+        return cls(Effects.of(train).frame, delta.astype(np.float32))
+
+    def predict(self, conditions: pl.DataFrame) -> Responses:
+        """Predict the same change everywhere."""
+        asked = self.frame.ask(conditions)
+        _, n_missing = asked.parts(whole=True)
+        change = np.repeat(self.delta_g[None], len(asked), 0)
+        return asked.answer(change, asked.status(n_missing == 0, "prior"))
+
+    def state(self) -> State:
+        """Return names, controls and the change."""
+        arrays, plain = self.frame.state()
+        return arrays | {"median": self.delta_g}, plain
+
+    @classmethod
+    def restore(cls, config: MedianDeltaConfig, state: State) -> Self:
+        """Rebuild from `state`."""
+        return cls(Frame.restore(state), state[0]["median"])
+
+
+card = ModelCard(
+    name="median_delta", summary="median change", source="definition", config=MedianDeltaConfig,
+    model=MedianDelta, baseline=True, predicts=frozenset({"perturbations"}),
+)
+'''
+BASELINE_LINE = "from perturbkit.models.median_delta import card as median_delta\n"
+TASK = """
+name = "new"
+summary = "the new baseline among the others"
+models = ["median_delta", "no_change"]
+metrics = ["rmse"]
+n_bootstrap = 100
+split = { kind = "unseen_perturbation" }
+[screen]
+source = "simulated"
+[screen.options]
+n_genes = 60
+n_contexts = 1
+n_perturbations = 12
+n_cells = 20
+n_control_cells = 60
+"""
+USE_BASELINE = """
+from perturbkit.models import MODELS
+from perturbkit.recipes.benchmark import benchmark
+print(MODELS["median_delta"].summary)
+table = benchmark(["new.toml"], "out")
+print(table.filter(model="median_delta")["n"].item() > 0)
+"""
+
+
+@pytest.mark.slow
+def test_a_baseline_is_one_file_and_one_line(tmp_path: Path) -> None:
+    """It is then fitted, scored and ranked without another line anywhere."""
+    package = copy_of_package(tmp_path)
+    (package / "models" / "median_delta.py").write_text(BASELINE)
+    add_import(package / "models" / "__init__.py", BASELINE_LINE)
+    (tmp_path / "new.toml").write_text(TASK)
+    assert run(tmp_path, USE_BASELINE).split() == ["median", "change", "True"]

@@ -12,7 +12,7 @@ from perturbkit.metrics import METRICS
 from perturbkit.metrics.align import align
 from perturbkit.metrics.card import MetricCard, Pair
 
-N_READOUTS = 150
+N_READOUTS = 250
 CARDS = [pytest.param(card, id=name) for name, card in METRICS.items()]
 
 

@@ -13,6 +13,7 @@ from perturbkit.core.responses import Responses
 from perturbkit.core.vocabulary import Vocabulary
 from perturbkit.metrics import METRICS
 from perturbkit.metrics.align import align
+from perturbkit.metrics.pooled import pooled
 from perturbkit.metrics.score import CEILING, score
 from perturbkit.metrics.uncertainty import calibration
 from perturbkit.metrics.weighted import specificity_weights
@@ -146,3 +147,13 @@ def test_uncertainty_is_judged_right(truth: Responses, stated: float) -> None:
     assert table["spread_error_correlation"][0] > 0.8
     with pytest.raises(SchemaError, match="one member"):
         calibration(truth, plain)
+
+
+def test_pooled_scores_equal_sklearn(truth: Responses, predicted: Responses) -> None:
+    found = pooled(truth, predicted)
+    x, y = truth.mean_cg[1:].ravel().astype(float), predicted.mean_cg[1:].ravel().astype(float)
+    assert found["n"] == 15 * G
+    assert found["r2"] == pytest.approx(r2_score(x, y), rel=1e-6)
+    assert found["rmse"] == pytest.approx(np.sqrt(np.mean((x - y) ** 2)), rel=1e-6)
+    assert found["mae"] == pytest.approx(np.abs(x - y).mean(), rel=1e-6)
+    assert found["pearson"] == pytest.approx(np.corrcoef(x, y)[0, 1], rel=1e-6)

@@ -13,7 +13,7 @@ from perturbkit.metrics import METRICS
 from perturbkit.metrics.bootstrap import draw_weights, interval
 from perturbkit.metrics.score import CEILING, Scores, score
 
-N_PERTURBATIONS, N_READOUTS, NOISE = 40, 120, 0.1
+N_PERTURBATIONS, N_READOUTS, NOISE = 40, 220, 0.1
 
 
 @pytest.fixture(scope="module")
@@ -166,8 +166,8 @@ def test_missing_readouts_are_reported_and_score_for_nobody(
     rng = np.random.default_rng(0)
     both = score(truth, {"all": good, "few": fewer}, train=None, metrics=["mae"], rng=rng)
     np.testing.assert_array_equal(both.values["all", "mae"], both.values["few", "mae"])
-    assert "20 of 120 readouts are missing, 'g100' first" in both.notes[0]
-    foreign = replace(good, readouts=Vocabulary([f"ENSG{i}" for i in range(120)], "readout"))
+    assert "120 of 220 readouts are missing, 'g100' first" in both.notes[0]
+    foreign = replace(good, readouts=Vocabulary([f"ENSG{i}" for i in range(220)], "readout"))
     with pytest.raises(SchemaError, match="no readout in common"):
         score(truth, {"m": foreign}, train=None, rng=rng)
 

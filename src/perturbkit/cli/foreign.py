@@ -26,13 +26,18 @@ def score_file(
         seed: of the bootstrap and the halves.
 
     Raises:
+        FileError: a file cannot be read, or `out` has another ending.
         typer.Exit: code 1 where a metric could not be computed; its reason is in the table.
     """
     from perturbkit.cli.tables import print_table
+    from perturbkit.core.errors import FileError
     from perturbkit.core.files import atomic_path
     from perturbkit.core.rng import named_rng
     from perturbkit.metrics.foreign import ForeignOptions, score_foreign
 
+    if out is not None and out.suffix not in (".csv", ".parquet"):
+        message = f"cannot write {out}: the table is written as .csv or .parquet"
+        raise FileError(message)
     _clusters_without_plots()
     options = ForeignOptions.parse({k: v for k, v in settings.items() if v}, "score")
     scores = score_foreign(predictions, truth, options, rng=named_rng(seed, "score"))

@@ -28,13 +28,17 @@ def score(  # noqa: PLR0913, PLR0917  (the options of two ways to score)
     """Score a run, or with --truth a file of predictions, on held-out conditions."""
     from perturbkit.cli.tables import print_table
 
+    settings = {"profile": profile, "compat": compat, "perturbation": perturbation,
+                "control": control, "context": context, "unit": unit}  # fmt: skip
     if truth is not None:
         from perturbkit.cli.foreign import score_file
 
-        settings = {"profile": profile, "compat": compat, "perturbation": perturbation,
-                    "control": control, "context": context, "unit": unit}  # fmt: skip
         score_file(run, truth, settings=settings, out=out)
         return
+    stated = [name for name, value in settings.items() if value]
+    if stated:
+        message = f"--{stated[0]} is for files of predictions; add --truth with the measurements"
+        raise typer.BadParameter(message)
     from perturbkit.recipes import verbs
     from perturbkit.recipes.summaries import gaps, score_rows, verdict
 

@@ -25,6 +25,7 @@ from perturbkit.metrics.rmse import card as rmse
 from perturbkit.metrics.top_k_overlap import top_20 as top_20_overlap
 from perturbkit.metrics.top_k_overlap import top_50 as top_50_overlap
 from perturbkit.metrics.top_k_overlap import top_100 as top_100_overlap
+from perturbkit.metrics.top_k_overlap import top_200 as top_200_overlap
 from perturbkit.metrics.weighted import weighted_r2_delta as weighted_r2_delta
 from perturbkit.metrics.weighted import wmse as wmse
 

@@ -63,3 +63,4 @@ def _card(k: int) -> MetricCard:
 top_20 = _card(20)
 top_50 = _card(50)
 top_100 = _card(100)
+top_200 = _card(200)
