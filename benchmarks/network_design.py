@@ -36,7 +36,7 @@ def saved(curve: list[dict], target: float, budget: int) -> float:
     return 1 - reached[0] / budget if reached else 0.0
 
 
-def study(name: str, seeds: int, budget: int, batch: int) -> dict:
+def study(name: str, seeds: int, budget: int, batch: int, step: int) -> dict:
     network, noise = SETTINGS[name]
     config = SimulationConfig(
         n_genes=100, n_contexts=1, n_perturbations=100, kind="ko", network=NetworkConfig(**network)
@@ -48,7 +48,7 @@ def study(name: str, seeds: int, budget: int, batch: int) -> dict:
         truth = draw_truth(config, named_rng(seed, "network"))
         prevalence.append(truth.edge_gg.mean())
         # the curve of chance is needed at its end only
-        every = {"random": budget, "information": 2}
+        every = {"random": budget, "information": step}
         curves = {
             p: run_campaign(
                 truth, p, budget, batch, noise, named_rng(seed, "campaign"), every=every[p]
@@ -81,10 +81,11 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--budget", type=int, default=400)
     parser.add_argument("--batch", type=int, default=25)
     parser.add_argument("--setting", choices=list(SETTINGS), action="append")
+    parser.add_argument("--every", type=int, default=2, help="rounds between two scores")
     options = parser.parse_args(argv)
     found = {}
     for name in options.setting or SETTINGS:
-        found[name] = study(name, options.seeds, options.budget, options.batch)
+        found[name] = study(name, options.seeds, options.budget, options.batch, options.every)
         print(json.dumps({name: found[name]}), flush=True)
     return found
 
