@@ -6,7 +6,7 @@ from perturbkit.design.knowledge import Knowledge, neighbour_mean, standard
 from perturbkit.design.surrogate.card import SurrogateCard, observed
 from perturbkit.design.surrogate.trees import fit as fit_trees
 
-WEIGHTS = {"trees": 1.0, "neighbours": 0.5, "alike": 0.5, "prior": 2.0}
+WEIGHTS = {"trees": 0.5, "neighbours": 1.0, "alike": 0.5, "prior": 2.0}
 
 
 def fit(knowledge: Knowledge, outcome_c: np.ndarray, rng: np.random.Generator) -> np.ndarray:
