@@ -92,3 +92,29 @@ def test_models_that_do_not_apply_are_listed(tmp_path: Path, task: Path) -> None
     reason = table.filter(model="cross_context_ridge")["reason"]
     assert reason[0].startswith("does not apply: no perturbation was measured in two contexts")
     assert "does not apply" in (tmp_path / "out" / "leaderboard.html").read_text()
+
+
+def test_refusing_what_is_hard_does_not_raise_the_rank(
+    tmp_path: Path, task: Path, monkeypatch
+) -> None:
+    """A model that answers only its best conditions has a better mean and the same rank."""
+    out = tmp_path / "out"
+    before = benchmark([task], out).filter(metric="rmse", model="mean_delta").row(0, named=True)
+    score = module.score
+
+    def picky(truth, predictions, **options):
+        whole = score(truth, predictions, **options)
+        values = whole.values["mean_delta", "rmse"]
+        hard = {
+            k for k, v in zip(whole.scored["key"], values, strict=True) if v > np.median(values)
+        }
+        mean = predictions["mean_delta"]
+        easy = mean.select(np.array([k not in hard for k in mean.keys]))
+        kept = predictions | {"mean_delta": easy, "context_mean": mean}
+        return score(truth, kept, **options)
+
+    monkeypatch.setattr(module, "score", picky)
+    after = benchmark([task], out).filter(metric="rmse", model="mean_delta").row(0, named=True)
+    assert after["value"] < before["value"]
+    assert after["n"] < before["n"]
+    assert after["filled"] == pytest.approx(before["value"])

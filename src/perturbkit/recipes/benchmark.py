@@ -39,6 +39,10 @@ MAIN = ("pearson_delta", "pearson_centroid", "rmse", "discrimination_cosine", "t
 """What tasks are judged by unless they say otherwise; the first decides the order."""
 
 
+MEAN_RESPONSES = ("context_mean", "mean_delta", "no_change")
+"""What stands in for a refusal when models are ranked: the first of these that has a score."""
+
+
 class TaskConfig(Config):
     """One task of a benchmark: a screen, a way to hold out, what is fitted and how it is judged."""
 
@@ -199,21 +203,27 @@ def predicted(
 
 
 def rows_of(result: TaskResult) -> pl.DataFrame:
-    """Return the leaderboard rows of a task: scores, rank, difference to the best baseline."""
+    """Return the leaderboard rows of a task: scores, rank, difference to the best baseline.
+
+    Ranks go by `filled`: the mean with each refused condition scored as the mean response is, so
+    that answering only what is easy raises nobody.
+    """
     scores, rows = result.scores, []
     table = scores.table
     for card in scores.cards:
         mine = table.filter(metric=card.name)
-        contenders = mine.filter((pl.col("model") != CEILING) & pl.col("value").is_not_nan())
-        contenders = contenders.sort("value", descending=card.better == "higher")
-        ranks = {m: i + 1 for i, m in enumerate(contenders["model"])}
-        baselines = [m for m in contenders["model"] if m in MODELS and MODELS[m].baseline]
-        best = baselines[0] if baselines else None
+        filled = {m: _filled(scores, m, card.name) for m in mine["model"]}
+        sign = -1 if card.better == "higher" else 1
+        order = [m for m in mine["model"] if m != CEILING and not np.isnan(filled[m])]
+        order.sort(key=lambda m, filled=filled, sign=sign: sign * filled[m])
+        ranks = {m: i + 1 for i, m in enumerate(order)}
+        best = next((m for m in order if m in MODELS and MODELS[m].baseline), None)
         for row in mine.iter_rows(named=True):
             gap = _gap(scores, row["model"], best, card.name)
             spent = result.seconds.get(row["model"], (None, None))
             rows.append({
-                "task": result.task.name, **row, "rank": ranks.get(row["model"]),
+                "task": result.task.name, **row, "filled": filled[row["model"]],
+                "rank": ranks.get(row["model"]),
                 "baseline": row["model"] in MODELS and MODELS[row["model"]].baseline,
                 "best_baseline": best, **gap, "fit_s": spent[0], "predict_s": spent[1],
             })  # fmt: skip
@@ -223,6 +233,18 @@ def rows_of(result: TaskResult) -> pl.DataFrame:
             for model, why in result.declined.items() if model not in scores.models
         ]  # fmt: skip
     return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _filled(scores: Scores, model: str, metric: str) -> float:
+    """Mean over all conditions, those the model has no score for scored as the mean response."""
+    values = scores.values[model, metric]
+    if np.isnan(values).all():
+        return float("nan")
+    for fallback in MEAN_RESPONSES:
+        other = scores.values.get((fallback, metric))
+        if other is not None:
+            values = np.where(np.isnan(values), other, values)
+    return float(np.nanmean(values))
 
 
 def _gap(scores: Scores, model: str, best: str | None, metric: str) -> dict[str, Any]:
