@@ -35,6 +35,7 @@ CONTENDERS: dict[str, tuple[str, dict[str, Any]]] = {
     "plain kernel ridge + 0.2 deviation": ("cross_context_ridge", PLAIN),
     "all directions, penalty and share chosen": ("cross_context_ridge", {"directions": None}),
     "cross_context_ridge": ("cross_context_ridge", {}),
+    "cross_context_stack": ("cross_context_stack", {}),
 }
 
 
@@ -136,10 +137,12 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", help="the npz file")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--models", nargs="+", default=list(CONTENDERS))
     parser.add_argument("--tasks", nargs="+", default=["pair", "compound", "cell_type"])
     args = parser.parse_args(argv)
     truth = read(args.data)
-    result = {task: run_task(truth, task, CONTENDERS, args.seeds) for task in args.tasks}
+    contenders = {name: CONTENDERS[name] for name in args.models}
+    result = {task: run_task(truth, task, contenders, args.seeds) for task in args.tasks}
     print(json.dumps(result, indent=1))
     return result
 

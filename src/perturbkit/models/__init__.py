@@ -6,6 +6,7 @@ from perturbkit.models.bilinear_ridge import card as bilinear_ridge
 from perturbkit.models.card import ModelCard
 from perturbkit.models.context_mean import card as context_mean
 from perturbkit.models.cross_context_ridge import card as cross_context_ridge
+from perturbkit.models.cross_context_stack import card as cross_context_stack
 from perturbkit.models.kernel_ridge import card as kernel_ridge
 from perturbkit.models.knn import card as knn
 from perturbkit.models.lpm import card as lpm
