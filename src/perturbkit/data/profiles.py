@@ -121,7 +121,8 @@ def profiles_of(stats: GroupStats, table: pl.DataFrame, var: pd.DataFrame, unit:
     """
     kept = np.flatnonzero(stats.n_k)
     table = table[kept]
-    obs = pd.DataFrame({name: table[name].to_list() for name in table.columns})
+    # of numbers null is NaN, never an object
+    obs = pd.DataFrame({name: table[name].to_numpy() for name in table.columns})
     obs["n_cells"] = stats.n_k[kept]
     names = condition_keys(table)
     if "batch" in table.columns:

@@ -11,7 +11,6 @@ from perturbkit.core.errors import (
     ConfigError,
     FileError,
     LeakError,
-    PerturbkitError,
     SchemaError,
     UnknownNameError,
 )
@@ -51,7 +50,7 @@ def by_fold(conditions: pl.DataFrame, split: Split) -> dict[str, list[Condition]
 @st.composite
 def tables(draw) -> pl.DataFrame:
     """Ragged screens: any singles and doubles in any contexts, at any doses."""
-    contexts = draw(st.lists(st.sampled_from(CONTEXTS + ["D"]), min_size=1, unique=True))
+    contexts = draw(st.lists(st.sampled_from([*CONTEXTS, "D"]), min_size=1, unique=True))
     name = st.sampled_from([*GENES[:8], "g1", "g2 "])
     targets = st.one_of(st.tuples(name), st.tuples(name, name))
     rows = draw(
@@ -73,9 +72,7 @@ def test_any_table_is_split_without_a_leak_or_refused_in_words(kind, conditions,
     config = SplitConfig(kind=kind, folds=folds)
     try:
         split = make_split(conditions, config, np.random.default_rng(seed))
-    except PerturbkitError as error:
-        assert isinstance(error, SchemaError), "only too little data may be refused"
-        assert any(ch.isdigit() for ch in str(error))
+    except SchemaError:  # too little data; any other error fails the test
         return
     parts = by_fold(conditions, split)
     assert parts["test"]

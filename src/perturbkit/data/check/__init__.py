@@ -13,6 +13,7 @@ from perturbkit.core.config import Config
 from perturbkit.core.errors import FileError, SchemaError
 from perturbkit.core.files import existing
 from perturbkit.core.screen import Screen
+from perturbkit.data.check.gene_names import GeneNames, alias_findings
 from perturbkit.data.check.genes import SYMBOL_COLUMNS, gene_findings
 from perturbkit.data.check.labels import (
     Reading,
@@ -47,6 +48,8 @@ class CheckOptions(Config):
     """column of var that holds the names of the readouts"""
     kind: str | None = None
     """how the cells were perturbed"""
+    names: str | None = None
+    """a table of gene names (`perturbkit names`), with which aliases are found"""
 
 
 def check(path: str | Path, options: CheckOptions | None = None) -> Report:
@@ -116,6 +119,8 @@ def diagnose(
         findings.append(Finding("duplicate_cells", "error", "row names occur more than once",
                                 "--fix numbers them", fixable=True))  # fmt: skip
     findings += gene_findings(names, list(map(str, adata.var.columns)))
+    if options.names is not None:
+        findings += alias_findings(names, GeneNames.load(options.names))
     try:
         reading = read_rows(adata.obs, _rule(options, stored), options.control, names)
         if options.kind and reading.rule is not None:

@@ -152,5 +152,6 @@ def write_screen(screen: Screen, path: str | Path) -> None:
         try:
             stamped.write_h5ad(temporary)
         except TypeError as error:
-            message = f"the screen holds something h5ad cannot: {error}; drop that column"
+            reason = " ".join(str(error).split())
+            message = f"the screen holds something h5ad cannot: {reason}; drop that column"
             raise SchemaError(message) from error
