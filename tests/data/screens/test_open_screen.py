@@ -240,3 +240,40 @@ def test_a_data_folder_without_the_file_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("PERTURBKIT_DATA", str(tmp_path))
     with pytest.raises(FileError, match="PERTURBKIT_DATA"):
         open_screen("op3")
+
+
+def test_files_that_declare_more_than_there_is_are_refused_before_reading(adata, tmp_path):
+    from perturbkit.data.prepare import PrepareConfig, prepare
+
+    for name, shape in (("X", (10**7, 10**6)), ("obs/extra", (10**13,))):
+        path = tmp_path / f"{name[:3].strip('/')}.h5ad"
+        adata.write_h5ad(path)
+        with h5py.File(path, "a") as file:
+            if name in file:
+                del file[name]
+            file.create_dataset(name, shape, np.float32, chunks=True)
+        assert path.stat().st_size < 1_000_000
+        with pytest.raises(FileError, match="GB of memory are free"):
+            open_screen(path, unit="counts")
+    with pytest.raises(FileError, match="GB of memory are free"):
+        prepare([tmp_path / "obs.h5ad"], tmp_path / "out", PrepareConfig(unit="counts"))
+    adata.write_h5ad(tmp_path / "rows.h5ad")
+    with h5py.File(tmp_path / "rows.h5ad", "a") as file:
+        del file["X"]
+        file.create_dataset("X", (10**13, 5), np.float32, chunks=True)
+    with pytest.raises(FileError, match="more than fit in memory"):
+        prepare([tmp_path / "rows.h5ad"], tmp_path / "out", PrepareConfig(unit="counts"))
+
+
+def test_an_npz_that_would_unpack_to_too_much_is_refused(op3_like, monkeypatch):
+    import zipfile
+
+    from perturbkit.data.screens import _op3
+
+    monkeypatch.setattr(_op3, "MAX_VALUES", 1_000_000)
+    path = op3_like()
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb.npy", bytes(3_000_000))
+    assert path.stat().st_size < 100_000
+    with pytest.raises(FileError, match="would unpack to"):
+        open_screen(path)

@@ -13,7 +13,7 @@ import pandas as pd
 from perturbkit.core.errors import FileError, PerturbkitError
 from perturbkit.core.files import existing
 from perturbkit.core.vocabulary import Vocabulary
-from perturbkit.data.read.h5ad import damaged, refuse_links, require_hdf5
+from perturbkit.data.read.h5ad import damaged, free_memory, refuse_huge, refuse_links, require_hdf5
 from perturbkit.data.read.rows import FAULTS
 
 MATRIX, ROW, COLUMN = "0/DATA/0/matrix", "0/META/ROW", "0/META/COL"
@@ -50,12 +50,21 @@ def read_gctx(
             if MATRIX not in handle:
                 message = f"{file} holds no {MATRIX}, as GCTX does; give a GCTX file"
                 raise FileError(message)
+            refuse_huge(handle["0/META"], file)
             obs, var = _metadata(handle[COLUMN]), _metadata(handle[ROW])
             matrix: Any = handle[MATRIX]
             if matrix.shape != (len(obs), len(var)):
                 message = (
                     f"{file}: the matrix is {matrix.shape}, and the ids say "
                     f"{(len(obs), len(var))}; copy the file again"
+                )
+                raise FileError(message)
+            n_wanted = [len(d) if n is None else len(n)
+                        for d, n in ((obs, profiles), (var, readouts))]  # fmt: skip
+            if 4.0 * n_wanted[0] * n_wanted[1] > free_memory():
+                message = (
+                    f"{file}: {n_wanted[0]:,} profiles x {n_wanted[1]:,} readouts do not fit in "
+                    "memory; name the profiles or readouts that are wanted"
                 )
                 raise FileError(message)
             rows = _where(obs.index, profiles, "profile")

@@ -1,5 +1,6 @@
 """AnnData files: read with every fault mapped to one clear line, written atomically."""
 
+import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ def read_adata(path: str | Path) -> ad.AnnData:
     try:
         with h5py.File(file, "r") as handle:
             refuse_links(handle, file)
+            refuse_huge(handle, file)
             if "X" not in handle or "obs" not in handle or "var" not in handle:
                 found = ", ".join(sorted(handle)) or "nothing"
                 message = (
@@ -83,6 +85,44 @@ def refuse_links(group: h5py.Group, file: Path) -> None:
         member = group[name]
         if isinstance(member, h5py.Group):
             refuse_links(member, file)
+
+
+def refuse_huge(group: h5py.Group, file: Path, *, but: str = "") -> None:
+    """Refuse what would not fit in memory: a file can declare any size without holding it.
+
+    Args:
+        group: where to look.
+        file: for the message.
+        but: a member that is never read whole.
+
+    Raises:
+        FileError: the members declare more bytes than there is memory.
+    """
+    n_bytes = 0
+
+    def add(name: str, member: h5py.Group | h5py.Dataset) -> None:
+        nonlocal n_bytes
+        if isinstance(member, h5py.Dataset) and not (but and name.split("/", maxsplit=1)[0] == but):
+            n_bytes += math.prod(member.shape or (0,)) * max(member.dtype.itemsize, 1)
+
+    group.visititems(add)
+    room = free_memory()
+    if n_bytes > room:
+        message = (
+            f"{file} declares {n_bytes / 1e9:,.1f} GB and {room / 1e9:,.1f} GB of memory are free; "
+            "reduce it without reading it whole: perturbkit prepare"
+        )
+        raise FileError(message)
+
+
+def free_memory() -> float:
+    """Return the bytes of memory that are free; infinite where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        line = next(line for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return math.inf
+    return 1024.0 * float(line.split()[1])
 
 
 def damaged(file: Path, error: Exception) -> FileError:

@@ -13,7 +13,13 @@ from scipy import sparse
 
 from perturbkit.core.errors import FileError, PerturbkitError, SchemaError, unknown_name
 from perturbkit.core.files import existing
-from perturbkit.data.read.h5ad import damaged, refuse_links, require_hdf5
+from perturbkit.data.read.h5ad import (
+    damaged,
+    free_memory,
+    refuse_huge,
+    refuse_links,
+    require_hdf5,
+)
 
 FAULTS = (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError)
 """What h5py and anndata raise on a damaged file."""
@@ -69,6 +75,8 @@ class H5Matrix:
         try:
             refuse_links(self.file, self.path)
             self._open(layer)
+            # the matrix is read in chunks; row pointers and labels are not
+            refuse_huge(self.file["obs"], self.path)
         except FAULTS as error:
             self.file.close()
             if isinstance(error, PerturbkitError):
@@ -90,6 +98,7 @@ class H5Matrix:
         self.is_sparse = isinstance(self.element, h5py.Group)
         if not self.is_sparse:
             self.shape = tuple(int(n) for n in self.element.shape)
+            self._require_fitting(self.shape[0])
             self.indptr = np.arange(self.shape[0] + 1, dtype=np.int64) * self.shape[1]
             self.itemsize = self.element.dtype.itemsize
         else:
@@ -110,6 +119,7 @@ class H5Matrix:
             raise FileError(message)
         shape = self.element.attrs.get("shape", self.element.attrs.get("h5sparse_shape"))
         self.shape = tuple(int(n) for n in shape)
+        self._require_fitting(self.element["indptr"].shape[0])
         self.indptr = self.element["indptr"][:].astype(np.int64)
         stored = (self.element["data"].shape[0], self.element["indices"].shape[0])
         steps = np.diff(self.indptr)
@@ -121,6 +131,13 @@ class H5Matrix:
             )
             raise FileError(message)
         self.itemsize = self.element["data"].dtype.itemsize + self.element["indices"].dtype.itemsize
+
+    def _require_fitting(self, n_rows: int) -> None:
+        if 16.0 * n_rows > free_memory():
+            message = (
+                f"{self.path} declares {n_rows:,} rows, more than fit in memory; check the file"
+            )
+            raise FileError(message)
 
     @property
     def nnz(self) -> int:

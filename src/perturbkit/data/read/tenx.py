@@ -12,7 +12,7 @@ from scipy import io, sparse
 
 from perturbkit.core.errors import FileError, PerturbkitError
 from perturbkit.core.files import existing
-from perturbkit.data.read.h5ad import damaged, refuse_links, require_hdf5
+from perturbkit.data.read.h5ad import damaged, refuse_huge, refuse_links, require_hdf5
 from perturbkit.data.read.rows import FAULTS
 
 GENES = "Gene Expression"
@@ -29,6 +29,7 @@ def read_tenx_h5(path: str | Path) -> ad.AnnData:
     try:
         with h5py.File(file, "r") as handle:
             refuse_links(handle, file)
+            refuse_huge(handle, file)
             group: Any = handle["matrix"]
             shape = tuple(int(n) for n in group["shape"][:])
             parts = (group["data"][:], group["indices"][:], group["indptr"][:])

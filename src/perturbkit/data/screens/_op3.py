@@ -60,6 +60,7 @@ def _arrays(file: Path) -> list[np.ndarray]:
                     f"an op3 file holds {', '.join(ARRAYS)}"
                 )
                 raise SchemaError(message)
+            _require_small(archive, file)
             arrays = [archive[name] for name in ARRAYS]
     except (SchemaError, FileError):
         raise
@@ -73,6 +74,14 @@ def _arrays(file: Path) -> list[np.ndarray]:
             raise SchemaError(message)
     Vocabulary(arrays[list(ARRAYS).index("genes")], "readout")  # refuses names that repeat
     return arrays
+
+
+def _require_small(archive: Any, file: Path) -> None:
+    """Refuse an archive that would unpack to more than this data set can be."""
+    n_bytes = sum(info.file_size for info in archive.zip.infolist())
+    if n_bytes > 2 * MAX_VALUES:
+        message = f"{file} would unpack to {n_bytes / 1e9:,.1f} GB; an op3 file has a few megabytes"
+        raise FileError(message)
 
 
 card = ScreenCard(
