@@ -29,11 +29,16 @@ def save_graph(graph: Graph, path: str | Path) -> None:
     Raises:
         FileError: another suffix, or the file cannot be written.
     """
+    _WRITERS[checked_suffix(path)](graph, Path(path))
+
+
+def checked_suffix(path: str | Path) -> str:
+    """Return the suffix in lower case, or raise FileError if no format has it."""
     suffix = Path(path).suffix.lower()
     if suffix not in _WRITERS:
         message = f"{path} ends in {suffix or 'no suffix'!r}; end it in {', '.join(_WRITERS)}"
         raise FileError(message)
-    _WRITERS[suffix](graph, Path(path))
+    return suffix
 
 
 def _write_tsv(graph: Graph, path: Path) -> None:

@@ -1,0 +1,91 @@
+"""A drawing of a network around chosen genes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from perturbkit.core.errors import unknown_name
+from perturbkit.core.files import atomic_path
+from perturbkit.core.graph import Graph
+
+MAX_DRAWN = 80
+"""The most edges drawn; more cannot be read."""
+COLOURS = {1: "#2b6cb0", -1: "#c05621", 0: "#718096"}
+"""Activation, repression, not known; told apart by the colour-blind, and by the arrow's end."""
+
+
+def around(graph: Graph, genes: Sequence[str] = (), *, n_edges: int = MAX_DRAWN) -> Graph:
+    """Return the strongest edges that touch some genes, or of all.
+
+    Raises:
+        UnknownNameError: a gene is not in the network.
+    """
+    for gene in genes:
+        if gene not in graph.nodes:
+            raise unknown_name("gene", gene, graph.nodes)
+    order = np.argsort(-graph.weight, kind="stable")
+    if genes:
+        chosen = graph.nodes.encode(genes)
+        touch = np.isin(graph.source, chosen) | np.isin(graph.target, chosen)
+        order = order[touch[order]]
+    return graph.select(order[:n_edges])
+
+
+def draw_graph(
+    graph: Graph,
+    path: str | Path,
+    rng: np.random.Generator,
+    *,
+    genes: Sequence[str] = (),
+    n_edges: int = MAX_DRAWN,
+) -> Graph:
+    """Draw the strongest edges around some genes to a picture, .svg, .png or .pdf.
+
+    Args:
+        graph: the network.
+        path: where the picture goes.
+        rng: draws the start of the layout.
+        genes: whose neighbourhood is drawn; by default the strongest edges of all.
+        n_edges: the most edges drawn.
+
+    Returns:
+        The edges that were drawn.
+
+    Raises:
+        UnknownNameError: a gene is not in the network.
+    """
+    import networkx as nx
+    from matplotlib.figure import Figure
+
+    drawn = around(graph, genes, n_edges=n_edges)
+    names = drawn.nodes.names
+    arrows = nx.DiGraph()
+    arrows.add_nodes_from(genes)
+    edges = [(names[a], names[b]) for a, b in zip(drawn.source, drawn.target, strict=True)]
+    arrows.add_edges_from(edges)
+    place = nx.spring_layout(
+        arrows, seed=int(rng.integers(2**31)), k=1.6 / max(len(arrows), 1) ** 0.5
+    )
+    figure = Figure(figsize=(8, 8), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_axis_off()
+    width = 0.6 + 2.4 * drawn.weight / max(float(drawn.weight.max(initial=0.0)), 1e-12)
+    for sign, style in ((1, "-|>"), (-1, "|-|,widthA=0,widthB=0.35"), (0, "-")):
+        some = np.flatnonzero(drawn.sign == sign)
+        nx.draw_networkx_edges(
+            arrows, place, [edges[e] for e in some], width=width[some].tolist(), ax=axes,
+            edge_color=COLOURS[sign], arrowstyle=style, connectionstyle="arc3,rad=0.08",
+            arrows=True, node_size=500, alpha=0.8,
+        )  # fmt: skip
+    chosen = ["#f6e05e" if n in set(genes) else "#edf2f7" for n in arrows]
+    nx.draw_networkx_nodes(arrows, place, ax=axes, node_size=500, node_color=chosen,
+                           edgecolors="#4a5568", linewidths=0.8)  # fmt: skip
+    nx.draw_networkx_labels(arrows, place, ax=axes, font_size=7)
+    axes.set_title(
+        f"{graph.provenance.name}: {len(edges)} of {graph.n_edges:,} edges; "
+        "arrow activates, bar represses", fontsize=9,
+    )  # fmt: skip
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary)
+    return drawn
