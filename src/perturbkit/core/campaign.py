@@ -11,9 +11,10 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from perturbkit.core.condition import CONDITION_SCHEMA, complete_table, condition_keys
+from perturbkit.core.campaign_tables import checked_pool, faults, read_csv
+from perturbkit.core.condition import CONDITION_SCHEMA, condition_keys
 from perturbkit.core.config import Config
-from perturbkit.core.errors import FileError, SchemaError, unknown_name
+from perturbkit.core.errors import FileError, SchemaError
 from perturbkit.core.files import atomic_path, existing, read_json, write_json
 
 FORMAT = 1
@@ -94,7 +95,7 @@ class Campaign:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             message = f"{path} is not an empty folder; name another one for the new campaign"
             raise FileError(message)
-        table = _checked_pool(pool)
+        table = checked_pool(pool)
         if config.budget < float(table["cost"].min()):  # type: ignore[arg-type]
             message = (
                 f"the budget of {config.budget:g} does not pay for one condition, the cheapest "
@@ -123,7 +124,7 @@ class Campaign:
             message = f"{path} has another layout than {FORMAT}, which this version reads"
             raise FileError(message)
         config = CampaignConfig.parse(about, str(path / "campaign.json"))
-        return cls(path, config, _read_csv(path / "pool.csv", CONDITION_SCHEMA))
+        return cls(path, config, read_csv(path / "pool.csv", CONDITION_SCHEMA))
 
     @cached_property
     def position(self) -> dict[str, int]:
@@ -139,10 +140,10 @@ class Campaign:
         found: list[Round] = []
         while self._file(len(found) + 1).exists():
             index = len(found) + 1
-            chosen = _read_csv(self._file(index), CONDITION_SCHEMA)
+            chosen = read_csv(self._file(index), CONDITION_SCHEMA)
             results = None
             if self._file(index, "_results").exists():
-                results = _read_csv(self._file(index, "_results"), {})
+                results = read_csv(self._file(index, "_results"), {})
             found.append(Round(index, chosen, results))
         self._check(found)
         return found
@@ -260,7 +261,7 @@ class Campaign:
             message = "a row of the results names no perturbation; nothing was recorded: fill it"
             raise SchemaError(message)
         keys = self._keys_of(results, open_round)
-        faults = _faults(keys, open_round.keys, list(self.position))
+        wrong = faults(keys, open_round.keys, list(self.position))
         columns = results.select(pl.col(*self.config.readouts).cast(pl.Float64, strict=False))
         given = results.select(pl.col(*self.config.readouts).cast(pl.String))
         for name in self.config.readouts:
@@ -269,10 +270,10 @@ class Campaign:
             bad = bad | columns[name].is_infinite().fill_null(value=False)
             if bad.any():
                 first = given[name].filter(bad)[0]
-                faults.append(f"{int(bad.sum())} value(s) of {name} are no numbers ({first!r})")
-        if faults:
+                wrong.append(f"{int(bad.sum())} value(s) of {name} are no numbers ({first!r})")
+        if wrong:
             message = (
-                f"round {open_round.index}: {'; '.join(faults)}. Nothing was recorded: correct "
+                f"round {open_round.index}: {'; '.join(wrong)}. Nothing was recorded: correct "
                 "the file (leave the value blank where a condition failed) and record it again"
             )
             raise SchemaError(message)
@@ -308,58 +309,3 @@ class Campaign:
 
     def _file(self, index: int, suffix: str = "") -> Path:
         return self.path / f"round_{index:03d}{suffix}.csv"
-
-
-def _faults(found: Sequence[str], wanted: Sequence[str], pool: Sequence[str]) -> list[str]:
-    """Say which conditions are unknown, not of this round, repeated or missing."""
-    faults, expected, seen = [], set(wanted), set()
-    repeated = sorted({k for k in found if k in seen or seen.add(k)})
-    strange = [k for k in dict.fromkeys(found) if k not in expected]
-    missing = [k for k in wanted if k not in seen]
-    if strange:
-        hint = ""
-        if strange[0] not in pool:
-            hint = f" ({unknown_name('condition', strange[0], wanted)})"
-        faults.append(f"{len(strange)} not of this round: {_few(strange)}{hint}")
-    if repeated:
-        faults.append(f"{len(repeated)} more than once: {_few(repeated)}")
-    if missing:
-        faults.append(f"{len(missing)} missing: {_few(missing)}")
-    return faults
-
-
-def _few(keys: Sequence[str]) -> str:
-    more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
-    return ", ".join(keys[:5]) + more
-
-
-def _checked_pool(pool: pl.DataFrame) -> pl.DataFrame:
-    table = complete_table(pool).drop("key", strict=False)
-    keys = condition_keys(table)
-    if not keys:
-        message = "the pool is empty; list the conditions that may be chosen"
-        raise SchemaError(message)
-    if len(set(keys)) != len(keys):
-        twice = next(k for k in keys if keys.count(k) > 1)
-        message = f"{twice!r} is in the pool more than once; list each condition once"
-        raise SchemaError(message)
-    if any(k.startswith("control |") for k in keys):
-        message = "the pool lists the control; leave it out, controls are added to every batch"
-        raise SchemaError(message)
-    if "cost" not in table.columns:
-        table = table.with_columns(cost=pl.lit(1.0))
-    cost = table["cost"].cast(pl.Float64, strict=False)
-    if cost.null_count() or not (cost.is_finite() & (cost > 0)).all():
-        message = "the pool has costs that are not numbers above 0; give each condition its cost"
-        raise SchemaError(message)
-    return table.with_columns(cost).insert_column(0, pl.Series("key", keys))
-
-
-def _read_csv(path: Path, schema: dict[str, type[pl.DataType]] | dict) -> pl.DataFrame:
-    try:
-        known = {"key": pl.String, "cost": pl.Float64, **schema}
-        table = pl.read_csv(existing(path), infer_schema_length=None)
-        return table.with_columns(pl.col(c).cast(t) for c, t in known.items() if c in table.columns)
-    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-        message = f"{path} is damaged ({error}); restore it from a copy"
-        raise FileError(message) from error
