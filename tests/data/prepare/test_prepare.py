@@ -289,3 +289,41 @@ def test_log_data_and_other_columns(rng, written, tmp_path):
     rows = ((adata.obs["gene"] == "NT") & (adata.obs["line"] == "Y")).to_numpy()
     np.testing.assert_allclose(found.adata["control | Y"].X[0], adata.X[rows].toarray().mean(0),
                                rtol=1e-5)  # fmt: skip
+
+
+SCRIPT = """
+import sys
+from perturbkit.data.prepare import PrepareConfig, prepare
+from perturbkit.data.read.rows import H5Matrix
+edges = H5Matrix.edges
+H5Matrix.edges = lambda self, n, start=0: edges(self, 200, start)
+
+def watch(what, done, total):
+    print(done, flush=True)
+    if done >= 100:
+        sys.stdin.readline()  # wait to be killed
+
+prepare([sys.argv[1]], sys.argv[2], PrepareConfig(unit="counts", checkpoint_s=0.0), watch)
+"""
+
+
+def test_a_killed_process_goes_on_to_the_same_bits(written, tmp_path, monkeypatch):
+    import subprocess
+    import sys
+
+    path, config = written(), COUNTS.replace(checkpoint_s=0.0)
+    command = [sys.executable, "-c", SCRIPT, str(path), str(tmp_path / "out")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        for line in process.stdout:
+            if int(line) >= 100:
+                break
+        process.kill()
+    assert (tmp_path / "out" / "state.npz").exists()
+    assert not (tmp_path / "out" / "profiles.h5ad").exists()
+    chunks_of(monkeypatch, 200)
+    seen = []
+    again = prepare([path], tmp_path / "out", config, lambda what, done, total: seen.append(done))
+    assert min(seen) >= 100
+    whole = prepare([path], tmp_path / "whole", config)
+    np.testing.assert_array_equal(again.adata.X, whole.adata.X)
+    np.testing.assert_array_equal(again.adata.layers["half_a"], whole.adata.layers["half_a"])
