@@ -9,7 +9,7 @@ from perturbkit.core.errors import unknown_name
 from perturbkit.core.files import atomic_path
 from perturbkit.core.graph import Graph
 
-MAX_DRAWN = 80
+MAX_DRAWN = 50
 """The most edges drawn; more cannot be read."""
 COLOURS = {1: "#2b6cb0", -1: "#c05621", 0: "#718096"}
 """Activation, repression, not known; told apart by the colour-blind, and by the arrow's end."""
@@ -84,7 +84,7 @@ def draw_graph(
     nx.draw_networkx_labels(arrows, place, ax=axes, font_size=7)
     axes.set_title(
         f"{graph.provenance.name}: {len(edges)} of {graph.n_edges:,} edges; "
-        "arrow activates, bar represses", fontsize=9,
+        "blue activates, orange represses", fontsize=9,
     )  # fmt: skip
     with atomic_path(path) as temporary:
         figure.savefig(temporary)
