@@ -205,6 +205,12 @@ def cell_load(a):
                           "gem_group": a.obs["batch"]}, index=a.obs_names)  # fmt: skip
 
 
+def scperturb(a):
+    label = a.obs["perturbation"].replace({"MYC": "JAK2_STAT1"})
+    a.obs = pd.DataFrame({"perturbation": label, "nperts": 1, "cell_line": "K562",
+                          "dose_value": np.nan}, index=a.obs_names)  # fmt: skip
+
+
 def cellxgene(a):
     label = a.obs["perturbation"].replace("control", "na")
     a.obs = pd.DataFrame({"genetic_perturbation_id": label,
@@ -270,6 +276,7 @@ FAULTS = {
     "gears": (gears, {"convention"}, True),
     "cell-load": (cell_load, {"convention"}, True),
     "cellxgene": (cellxgene, {"convention"}, True),
+    "scperturb": (scperturb, {"convention", "combo_notation"}, True),
     "empty name": (relabel({"MYC": "STAT1++JAK2"}), {"unreadable_labels"}, False),
 }  # fmt: skip
 
@@ -479,3 +486,10 @@ def test_the_command_says_it_and_its_exit_code_tells(tmp_path, capsys):
     assert "no_control" in {f["code"] for f in said["findings"]}
     command(path, fix=tmp_path / "out.h5ad", set_=["control=STAT3"])
     assert "nothing to mend" in capsys.readouterr().out
+
+
+def test_scperturb_joins_targets_by_an_underscore(tmp_path):
+    path = broken("scperturb", tmp_path)
+    screen = open_screen(path, unit="counts", convention="scperturb")
+    assert {"JAK2+STAT1", "STAT1", "JAK2", "control"} == set(screen.perturbations)
+    assert list(screen.contexts) == ["K562"]

@@ -11,7 +11,9 @@ from perturbkit.core.errors import SchemaError
 from perturbkit.data.check.report import Finding
 from perturbkit.data.read.conventions import (
     CONTROL_LABEL,
+    SEPARATORS,
     Convention,
+    foreign_combinations,
     recognise,
     translated,
 )
@@ -20,7 +22,6 @@ GUIDE = re.compile(
     r"^(?P<gene>[A-Za-z0-9.\-]*?[A-Za-z0-9])[_\-.]?(?:sg|sgRNA|g|guide)[_\-]?\d+$"
     r"|^(?P<stem>[A-Za-z0-9.\-]+?)_(?:\d+|[ACGT]{15,})$"
 )
-SEPARATORS = ("_", "|", ",", ";", "&", "/", ":", " and ")
 PLURALS = {"context": "contexts", "kind": "kinds", "batch": "batches"}
 FEW_CELLS = 30
 """Below this the mean of a profile is mostly noise."""
@@ -69,7 +70,7 @@ def read_rows(
     )
     others = [n for n in distinct if n not in controls]
     guides = guide_labels(others)
-    foreign = {} if guides or rule.label else foreign_combinations(others, readouts)
+    foreign = {} if guides or rule.label else foreign_combinations(others, readouts, SEPARATORS)
     table = obs.assign(**{rule.perturbation: labels.map(lambda n: ours(n, foreign, guides))})
     missing = obs[rule.perturbation].isna().to_numpy()
     out = translated(table.loc[~missing], rule, control if control in distinct else None)
@@ -89,21 +90,6 @@ def guide_labels(names: list[str]) -> dict[str, str]:
     if len(found) < max(0.6 * len(names), 4) or len(found) < 1.5 * len(set(found.values())):
         return {}
     return found
-
-
-def foreign_combinations(names: list[str], readouts: list[str]) -> dict[str, str]:
-    """Return labels that join known names by a separator other than '+', in our notation."""
-    known = set(readouts) | {n for n in names if not any(s in n for s in SEPARATORS)}
-    known |= {n for n in names if CONTROL_LABEL.match(n)}
-    out = {}
-    for name in names:
-        for separator in SEPARATORS:
-            parts = [p.strip() for p in name.split(separator)]
-            if len(parts) > 1 and all(p in known or CONTROL_LABEL.match(p) for p in parts):
-                targets = tuple(p for p in parts if not CONTROL_LABEL.match(p))
-                out[name] = Condition(targets=targets).perturbation
-                break
-    return out
 
 
 def label_facts(reading: Reading) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 from perturbkit.core.condition import CONTROL, Condition
 from perturbkit.core.errors import SchemaError, UnknownNameError, unknown_name
 
+SEPARATORS = ("_", "|", ",", ";", "&", "/", ":", " and ")
 CONTROL_LABEL = re.compile(
     r"^(non[-_ ]?target(ing)?|ntc?|ctrl|control|neg(ative)?([-_ ]?(ctrl|control))?|negctrl|"
     r"safe[-_ ]?target(ing)?|dmso([-_ ]tf)?|vehicle|unperturbed|untreated|mock|scrambled?|aavs1|"
@@ -44,11 +45,8 @@ class Convention:
     label: Callable[[str], str] | None = None
     """turns a label into our notation"""
     constants: dict[str, str] = field(default_factory=dict)
-
-
-def _underscores(label: str) -> str:
-    """Read scPerturb's `A_B` for two targets; single names with '_' are told apart later."""
-    return label
+    joins: tuple[str, ...] = ()
+    """signs other than '+' that join the targets of a combination"""
 
 
 def _tahoe(label: str) -> str:
@@ -91,7 +89,7 @@ CONVENTIONS: tuple[Convention, ...] = (
                None, {"kind": "drug"}),
     Convention("scperturb", "scPerturb", ("perturbation", "nperts"), "perturbation",
                {"context": ("cell_line", "celltype"), "dose_um": ("dose_value",),
-                "kind": ("perturbation_type",), "batch": BATCHES}, _underscores),
+                "kind": ("perturbation_type",), "batch": BATCHES}, joins=("_",)),
     Convention("perturbkit", "perturbkit", ("perturbation",), "perturbation",
                {"context": LINES, "batch": BATCHES, "kind": ("kind", "perturbation_type"),
                 "dose_um": ("dose_um",), "time_h": ("time_h",)}),
@@ -123,13 +121,39 @@ def convention(name: str) -> Convention:
     raise unknown_name("convention", name, [c.name for c in CONVENTIONS])
 
 
-def translated(obs: pd.DataFrame, rule: Convention, control: str | None = None) -> pd.DataFrame:
+def foreign_combinations(
+    names: list[str], readouts: Iterable[str], separators: Iterable[str]
+) -> dict[str, str]:
+    """Return labels that join known names by a separator other than '+', in our notation.
+
+    Args:
+        names: the labels.
+        readouts: names of the readouts; these and labels without a separator are known names.
+        separators: what may join them.
+    """
+    known = set(readouts) | {n for n in names if not any(s in n for s in separators)}
+    known |= {n for n in names if CONTROL_LABEL.match(n)}
+    out = {}
+    for name in names:
+        for separator in separators:
+            parts = [p.strip() for p in name.split(separator)]
+            if len(parts) > 1 and all(p in known or CONTROL_LABEL.match(p) for p in parts):
+                targets = tuple(p for p in parts if not CONTROL_LABEL.match(p))
+                out[name] = Condition(targets=targets).perturbation
+                break
+    return out
+
+
+def translated(
+    obs: pd.DataFrame, rule: Convention, control: str | None = None, readouts: Iterable[str] = ()
+) -> pd.DataFrame:
     """Return `obs` with our columns beside the foreign ones; the input is not changed.
 
     Args:
         obs: the cells.
         rule: how to read them.
         control: the label of the controls; by default every label in CONTROL_LABEL is one.
+        readouts: names of the readouts, which tell `A_B` of two targets from one name.
 
     Raises:
         SchemaError: a label that cannot be read, or none is missing and none is a control.
@@ -147,6 +171,9 @@ def translated(obs: pd.DataFrame, rule: Convention, control: str | None = None) 
     if control is not None and control not in distinct:
         raise UnknownNameError(str(unknown_name("control label", control, distinct)))
     read = {n: _label(n, rule, control) for n in distinct}
+    if rule.joins:
+        others = [n for n in distinct if read[n] != CONTROL]
+        read |= foreign_combinations(others, readouts, rule.joins)
     out["perturbation"] = pd.Categorical(labels.map(read))
     for name, foreign in rule.columns.items():
         found = next((c for c in foreign if c in obs.columns), None)

@@ -105,7 +105,12 @@ def read_generic(file: Path, unit: str | None, options: Mapping[str, Any]) -> Sc
     stamp = adata.uns.get(STAMP)
     level = chosen.level or (str(stamp["level"]) if isinstance(stamp, dict) else rows_are)
     if chosen.convention is not None:
-        adata.obs = translated(adata.obs, convention(chosen.convention), chosen.control)
+        adata.obs = translated(
+            adata.obs,
+            convention(chosen.convention),
+            chosen.control,
+            list(map(str, adata.var_names)),
+        )
         chosen = GenericOptions(kind=chosen.kind, level=chosen.level)
     _require_labels(adata.obs, chosen.perturbation, file)
     named = {n: getattr(chosen, n) for n in ("context", "batch", "dose_um", "time_h")}
