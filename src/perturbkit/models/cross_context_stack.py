@@ -262,6 +262,7 @@ class CrossContextStack:
         directions = leading_directions(deviation, widest, rng)
         score_rd = (deviation @ directions.T).astype(np.float64)
         scores = shared_scores(effects, score_rd)
+        scores[..., config.directions :] = 0
         weights = np.zeros((len(scores), len(config.ridge_directions) + 3))
         for context in np.flatnonzero(effects.frame.trained_k):
             task, n_p = transfer(effects, gram, int(context))
