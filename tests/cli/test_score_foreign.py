@@ -13,9 +13,9 @@ from perturbkit.cli.main import run
 def files(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     names = ["ctrl", *(f"p{i}" for i in range(6))]
-    truth = np.abs(rng.gamma(2, 1, (1, 120)) + rng.normal(0, 0.5, (7, 120)))
+    truth = np.abs(rng.gamma(2, 1, (1, 240)) + rng.normal(0, 0.5, (7, 240)))
     for name, values in (("real", truth), ("pred", truth + rng.normal(0, 0.1, truth.shape))):
-        table = pl.DataFrame(values, schema=[f"g{i}" for i in range(120)], orient="row")
+        table = pl.DataFrame(values, schema=[f"g{i}" for i in range(240)], orient="row")
         table.insert_column(0, pl.Series("condition", names)).write_csv(tmp_path / f"{name}.csv")
     return tmp_path
 

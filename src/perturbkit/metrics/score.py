@@ -15,7 +15,10 @@ from perturbkit.metrics.card import MetricCard
 from perturbkit.metrics.rmse import mean_measured
 
 CEILING = "ceiling (split halves)"
-"""The name under which one half of the cells predicts the other half."""
+"""The name under which one half of the cells predicts the other half.
+
+It stands for a second experiment of the same size, so it is no upper bound: a model without noise
+of its own correlates up to the square root of what a replicate does."""
 LEVEL = 0.95
 """Coverage of the intervals."""
 

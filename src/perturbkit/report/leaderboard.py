@@ -25,7 +25,8 @@ tr.best td{font-weight:600}tr.ceiling td{color:#57606a;font-style:italic}
 the order of the first metric, where a condition that a model refuses counts as the mean response
 scores it: n says how many it answers. Arrows say which way is better; * marks a difference to
 the best simple baseline whose 95 % paired interval excludes zero. The ceiling is one half of the
-cells predicting the other half, stepped up to full size.</p>
+cells predicting the other half, stepped up to full size: what a second experiment would score. A
+model that averages noise away can pass it.</p>
 {% for task in tasks %}<h2 id="{{ task.name }}">{{ task.name }}</h2><p>{{ task.summary }}</p>
 <div class="wrap"><table><thead><tr><th>model</th>
 {% for m in task.metrics %}<th>{{ m }}</th>{% endfor %}<th>n</th><th>fit, s</th></tr></thead><tbody>
