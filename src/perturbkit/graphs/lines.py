@@ -228,6 +228,7 @@ def _parsed(
     wanted = {n: t for n, t in {**needed, **optional}.items() if n in reading.columns}
     place = [f"column_{reading.columns.index(n) + 1}" for n in wanted]
     layout = reading.layout
+    _require_widths(block, reading)
     try:
         frame = pl.read_csv(
             io.BytesIO(block), has_header=False, separator=layout.separator,
@@ -264,18 +265,34 @@ def _cast(frame: pl.DataFrame, wanted: Mapping[str, Any], reading: _Reading) -> 
     return cast
 
 
-def _line_fault(block: bytes, reading: _Reading, reason: str) -> SchemaError | FileError:
-    """Find the line that has too many values, or too few."""
+def _require_widths(block: bytes, reading: _Reading) -> None:
+    """Refuse lines with too many values, which the parser skips where it needs few columns."""
     separator, n = reading.layout.separator.encode(), len(reading.columns)
-    lines = [(i, line.count(separator) + 1) for i, line in enumerate(block.split(b"\n")) if line]
-    odd = [(i, found) for i, found in lines if found > n] or [
-        (i, found) for i, found in lines if found < n
-    ]
-    if odd:
-        message = (
-            f"{reading.path}, line {reading.line + odd[0][0]} has {odd[0][1]} values for {n} "
-            f"columns; {reading.layout.where or 'the file may be of another format'}"
-        )
-        return SchemaError(message)
+    mark = (reading.layout.quote or "").encode()
+    n_lines = block.count(b"\n") + (not block.endswith(b"\n"))
+    if not (mark and mark in block) and block.count(separator) == (n - 1) * n_lines:
+        return
+    for i, line in enumerate(block.split(b"\n")):
+        # a separator between quotes belongs to the value
+        outside = b"".join(line.split(mark)[::2]) if mark and mark in line else line
+        if outside.count(separator) >= n:
+            message = (
+                f"{reading.path}, line {reading.line + i} has {outside.count(separator) + 1} "
+                f"values for {n} columns; "
+                f"{reading.layout.where or 'the file may be of another format'}"
+            )
+            raise SchemaError(message)
+
+
+def _line_fault(block: bytes, reading: _Reading, reason: str) -> SchemaError | FileError:
+    """Find the line that has too few values; too many were looked for before."""
+    separator, n = reading.layout.separator.encode(), len(reading.columns)
+    for i, line in enumerate(block.split(b"\n")):
+        if line and line.count(separator) + 1 < n:
+            message = (
+                f"{reading.path}, line {reading.line + i} has {line.count(separator) + 1} values "
+                f"for {n} columns; {reading.layout.where or 'the file may be of another format'}"
+            )
+            return SchemaError(message)
     message = f"{reading.path} cannot be read as a table ({reason.splitlines()[0]}); name another"
     return FileError(message)

@@ -101,11 +101,11 @@ def test_features_carry_an_effect_to_unseen_targets(rng):
     encoder = PerturbationEncoder(
         Vocabulary(names[:45]), 8, rng, features=Features(Vocabulary(names), x)
     ).train()
-    optimizer = torch.optim.Adam(encoder.parameters(), lr=0.01)
+    optimizer = torch.optim.Adam(encoder.parameters(), lr=0.02)
     args = encoder.encode([Condition.parse(n) for n in names])
     assert set(args.status[45:]) == {"prior"}
     training, held_out = args.rows(torch.arange(45)), args.rows(torch.arange(45, 60))
-    for _ in range(300):
+    for _ in range(150):
         optimizer.zero_grad()
         loss = (encoder(*training[:5]) - truth[:45]).pow(2).mean()
         loss.backward()
@@ -125,10 +125,10 @@ def test_networks_carry_an_effect_to_unseen_targets(rng):
     errors = []
     for graph in (Graph.of(edges, directed=False), net(("G0", "G1"))):
         encoder = PerturbationEncoder(Vocabulary(names[:60]), 8, rng, graphs={"net": graph})
-        optimizer = torch.optim.Adam(encoder.parameters(), lr=0.01)
+        optimizer = torch.optim.Adam(encoder.parameters(), lr=0.02)
         args = encoder.encode([Condition.parse(n) for n in names])
         training = args.rows(torch.arange(60))
-        for _ in range(150):
+        for _ in range(60):
             optimizer.zero_grad()
             loss = (encoder(*training[:5]) - truth[:60]).pow(2).mean()
             loss.backward()
