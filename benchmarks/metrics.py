@@ -79,7 +79,7 @@ def measure(command: list[str]) -> dict[str, object]:
         raise RuntimeError(done.stderr[-2000:])
     wall = time.perf_counter() - started
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    said, peak = done.stdout.strip().split("\n")[-2:]
+    said, peak = done.stdout.rstrip("\n").split("\n")[-2:]
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     result: dict[str, object] = {"cpu_s": round(cpu, 2), "wall_s": round(wall, 2),
                                  "peak_mb": round(int(peak) / 1000)}  # fmt: skip
@@ -150,7 +150,6 @@ def compare(folder: Path, theirs: str | None, *, large: bool) -> dict[str, objec
             command = [str(Path(theirs).with_name("cell-eval")), "run", "-ap",
                        f"{folder}/pred.h5ad", "-ar", f"{folder}/real.h5ad", "--num-threads", "1",
                        "--profile", "full", "-o", f"{folder}/out"]  # fmt: skip
-            measure(command)
             result["cell_eval"] = measure(command)
     if theirs:
         ours, other = result["ours"], result["cell_eval"]
