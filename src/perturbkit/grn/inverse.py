@@ -9,6 +9,8 @@ from perturbkit.grn.card import GrnCard
 from perturbkit.grn.effects import Effects, mean_effects
 from perturbkit.grn.knockout_z import activity_sign
 
+CLEAR = 3.0
+"""Standard errors at which an effect on a perturbed gene counts as a path."""
 QUIET = 2.0
 """Effects below so many standard errors are shrunk before the inversion."""
 
@@ -45,8 +47,9 @@ def direct_by_inverse(effects: Effects) -> np.ndarray:
     share = np.eye(p)
     for k in np.flatnonzero(own >= 0):
         itself = shrunk[k, own[k]]
-        if abs(z[k, own[k]]) > 3:
-            share[:, k] = np.clip(shrunk[:, own[k]] / itself, -1.5, 1.5)
+        if abs(z[k, own[k]]) > CLEAR:
+            clear = np.abs(z[:, own[k]]) > CLEAR
+            share[:, k] = np.where(clear, np.clip(shrunk[:, own[k]] / itself, -1.5, 1.5), 0.0)
             share[k, k] = 1.0
     # feedback as strong as the perturbation itself cannot be inverted: damp the whole
     damped = np.eye(p) + 0.9 * (share - np.eye(p))
