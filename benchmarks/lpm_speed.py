@@ -124,7 +124,7 @@ class Clocked(BlockSource):
 
 
 def ours(
-    truth: Responses, fold: np.ndarray, config: LpmConfig, settings: TrainConfig
+    truth: Responses, fold: np.ndarray, config: LpmConfig, settings: TrainConfig, every: float
 ) -> dict[str, Any]:
     """Train the LPM; return rate, error over time and when the published error was reached."""
     measured = truth.select(fold == "train")
@@ -133,7 +133,7 @@ def ours(
     values = model.training_values(measured, named_rng(0, "targets"), held_out=False)
     built = time.perf_counter() - started
     source = Clocked(model.encode(measured.conditions), values, settings, 0)
-    source.attach(truth.select(fold == "test"), model, 0.25)
+    source.attach(truth.select(fold == "test"), model, every)
     first = source.error()
     source.started = time.perf_counter()
     train(model, source, settings, named_rng(0, "train"), Hooks())
@@ -157,7 +157,9 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--plain-seconds", type=float, default=15.0)
     parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--every", type=float, default=1.0)
     options = parser.parse_args(argv)
+    every = options.every
     truth, fold = make_data(500, 1000)
     settings = TrainConfig(
         n_epochs=options.epochs, block_rows=32, block_readouts=256, learning_rate=4e-3,
@@ -167,8 +169,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     result = {
         "threads": torch.get_num_threads(),
         "plain": plain_rate(truth, fold, options.plain_seconds),
-        "network_alone": ours(truth, fold, LpmConfig(base="none", **sizes), settings),
-        "over_the_base": ours(truth, fold, LpmConfig(base="auto", **sizes), settings),
+        "network_alone": ours(truth, fold, LpmConfig(base="none", **sizes), settings, every),
+        "over_the_base": ours(truth, fold, LpmConfig(base="auto", **sizes), settings, every),
     }
     result["peak_rss_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     result["ratio"] = result["network_alone"]["tuples_per_s"] / result["plain"]["tuples_per_s"]

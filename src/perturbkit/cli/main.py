@@ -7,14 +7,15 @@ import typer
 
 from perturbkit import __version__
 from perturbkit.cli.benchmark import benchmark
-from perturbkit.cli.benchmark import benchmark
 from perturbkit.cli.check import check
+from perturbkit.cli.de import de
 from perturbkit.cli.demo import demo
 from perturbkit.cli.design import app as design
 from perturbkit.cli.explain import explain
 from perturbkit.cli.fit import fit
 from perturbkit.cli.graph import app as graph
 from perturbkit.cli.listing import listing
+from perturbkit.cli.names import names
 from perturbkit.cli.predict import predict
 from perturbkit.cli.prepare import prepare
 from perturbkit.cli.report import report
@@ -33,10 +34,11 @@ app.command("fit")(fit)
 app.command("predict")(predict)
 app.command("score")(score)
 app.command("report")(report)
-app.command("benchmark")(benchmark)
 app.command("explain")(explain)
 app.command("check")(check)
 app.command("prepare")(prepare)
+app.command("de")(de)
+app.command("names")(names)
 app.command("benchmark")(benchmark)
 app.add_typer(graph, name="graph")
 app.add_typer(design, name="design")

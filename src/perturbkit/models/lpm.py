@@ -23,8 +23,8 @@ from perturbkit.models.card import ModelCard, State
 from perturbkit.models.nn.grid import GridDecoder
 from perturbkit.models.nn.perturbation import EncoderConfig, PerturbationEncoder
 
-_PREDICT_CELLS = 4_000_000
-"""hidden activations (rows x readouts) computed at once when predicting"""
+_AT_ONCE = 16_000_000
+"""hidden activations (rows x readouts x width) computed at once when predicting: 64 MB"""
 
 
 class LpmConfig(Config):
@@ -219,7 +219,7 @@ class Lpm(nn.Module):
         device = self.readout.weight.device
         rows = {k: v.to(device) for k, v in self.encode(table).items()}
         columns = torch.arange(len(self.readouts), device=device)
-        size = max(1, _PREDICT_CELLS // (len(self.readouts) * max(1, self.config.hidden_dim // 16)))
+        size = max(1, _AT_ONCE // (len(self.readouts) * self.config.hidden_dim))
         parts = [
             self({k: v[i : i + size] for k, v in rows.items()}, columns).float().cpu()
             for i in range(0, table.height, size)
