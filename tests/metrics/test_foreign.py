@@ -78,6 +78,17 @@ def test_means_score_alike_from_every_format(files: Path) -> None:
         run(files, "means.csv", compat="cell-eval")
 
 
+def test_challenge_profile_ends_with_its_score(files: Path) -> None:
+    """Three members scaled by the mean baseline of the same data: 0 for it, 100 for the truth."""
+    table = run(files, "pred.prep.vcc", profile="vcc").table
+    assert table["metric"].to_list()[-1] == "vcc_score"
+    members = table.filter(pl.col("metric") != "vcc_score")
+    gain = (members["value"] - members["baseline"]) / (members["best"] - members["baseline"])
+    assert table["value"][-1] == pytest.approx(100 * gain.mean())
+    truth = run(files, "real.h5ad", profile="vcc").table
+    assert truth["value"][-1] == pytest.approx(100, abs=1e-4)
+
+
 def test_what_is_no_prediction_says_so(files: Path, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
     (tmp_path / "empty.csv").write_text("")

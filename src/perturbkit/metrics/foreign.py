@@ -24,7 +24,7 @@ from perturbkit.metrics.align import mean_over_conditions
 from perturbkit.metrics.cells.pair import Rules
 from perturbkit.metrics.cells.run import profile_cards, score_cells
 from perturbkit.metrics.score import CEILING, score
-from perturbkit.metrics.vcc import log_normalized, read_submission
+from perturbkit.metrics.vcc import log_normalized, read_submission, scaled_score
 
 PERTURBATION_COLUMNS = ("perturbation", "target_gene", "condition", "gene", "guide_identity",
                         "drug", "treatment")  # fmt: skip
@@ -92,7 +92,10 @@ def score_foreign(
             measured, offered, metrics=profile_cards(options.profile), rules=rules, rng=rng,
             n_bootstrap=n_bootstrap,
         )  # fmt: skip
-        return ForeignScores(found.table, found.notes)
+        table = found.table
+        if options.profile == "vcc":
+            table = pl.concat([table, _challenge_row(table, clip=rules == "cell-eval")])
+        return ForeignScores(table, found.notes)
     if options.compat == "cell-eval":
         message = (
             "cell-eval's rules need cells on both sides, and one side holds means; drop --compat, "
@@ -101,6 +104,17 @@ def score_foreign(
         raise UnitError(message)
     sides = [responses_of(s) if isinstance(s, Screen) else s for s in (measured, offered)]
     return _score_means(sides[0], sides[1], rng, n_bootstrap)
+
+
+def _challenge_row(table: pl.DataFrame, *, clip: bool) -> pl.DataFrame:
+    """The challenge's score of 0 to 100, scaled by the baseline of these data."""
+    columns = [dict(table.select("metric", c).rows()) for c in ("value", "baseline", "ceiling")]
+    value, ceiling = (scaled_score(c, columns[1], clip=clip)["score"] for c in columns[::2])
+    nan = float("nan")
+    row = {"metric": "vcc_score", "value": value, "low": nan, "high": nan,
+           "n": int(table["n"].min()), "baseline": 0.0, "ceiling": ceiling,  # pyright: ignore
+           "better": "higher", "best": 100.0, "reason": ""}  # fmt: skip
+    return pl.DataFrame([row], schema=table.schema)
 
 
 def _score_means(
