@@ -70,7 +70,7 @@ def edges(widths: dict[str, int] | None = None, n_steps: int = 40) -> dict[str, 
             rng = named_rng(0, "edges", name, kind)
             graph = real if kind == "real" else rewire(real, rng)
             train, pairs, others = held_out(graph, rng)
-            width = (widths or {}).get(name, 128)
+            width = (widths or {"string": 256}).get(name, 128)
             began = time.perf_counter()
             found = {"spectral": embed("spectral", train, rng, width=width)}
             found["learned"] = fit_graph_encoder(

@@ -50,18 +50,22 @@ class Knowledge:
 
 
 def knowledge(genes: list[str], change: Callable[[Graph], Graph]) -> Knowledge:
-    """Read every network, pass it through `change` (nothing, or rewiring), align to genes."""
+    """Read every network, keep these genes, and pass it through `change` (nothing, or rewiring).
+
+    Degrees are those of the real networks, in whole and among these genes, which rewiring keeps.
+    """
     folder, rng = data_folder() / "graphs", np.random.default_rng(0)
     networks, sets, degrees = {}, {}, []
     for name in (*NETWORKS, "dorothea"):
-        graph = change(read_graph(name, folder))
+        graph = read_graph(name, folder)
+        inside = graph.within(Vocabulary(genes))
         features = embed("degree", graph, rng)
         place = features.names.find(genes)
-        rows = np.zeros((len(genes), features.width + 1))
-        rows[place >= 0, :-1] = features.values[place[place >= 0]]
-        rows[:, -1] = place >= 0
+        rows = np.zeros((len(genes), features.width + 2))
+        rows[place >= 0, :-2] = features.values[place[place >= 0]]
+        rows[:, -2:] = np.stack([place >= 0, np.log1p(inside.degree)], axis=1)
         degrees.append(rows)
-        a = graph.within(Vocabulary(genes)).adjacency
+        a = change(inside).adjacency
         networks[name] = sparse.csr_array(a.maximum(a.T), dtype=np.float64)
     everything = {
         "go": read_graph("go", folder, as_sets=True),
@@ -70,7 +74,8 @@ def knowledge(genes: list[str], change: Callable[[Graph], Graph]) -> Knowledge:
         "factors": read_graph("dorothea", folder, levels=list("ABCDE")),
     }
     for name, graph in everything.items():
-        sets[name] = _membership(change(graph), genes, name)
+        screened_genes = Vocabulary(genes).find(graph.nodes)[graph.target] >= 0
+        sets[name] = _membership(change(graph.select(screened_genes)), genes, name)
         degrees.append(np.log1p(np.asarray(sets[name].sum(1)))[:, None])
     return Knowledge(networks, sets, np.concatenate(degrees, axis=1))
 
@@ -180,7 +185,8 @@ def effects() -> dict[str, Any]:
         "real networks": cross_validated(real, y, folds, mates=True),
         "rewired networks": cross_validated(fake, y, folds, mates=True),
         "degree only": cross_validated(real, y, folds, mates=False),
-        "STRING degree alone": real.degrees[:, 0],
+        # a gene that STRING does not list has no neighbour
+        "STRING degree alone": np.diff(real.networks["string"].indptr).astype(float),
         "real + common essential genes (CEGv2)": cross_validated(
             real, y, folds, mates=True, more=one
         ),
