@@ -74,14 +74,17 @@ def test_every_policy_spends_the_budget_once_and_shares_the_first_batch(case):
 
 
 def test_what_is_learned_uses_only_what_was_measured():
-    score = np.array([5.0, -1.0, 0.0, 99.0, -99.0])
-    seen = np.where([True, True, True, False, False], score, np.nan)
-    target = learning_target(seen, np.array([1.0, 0, 0, np.nan, np.nan]), "high")
-    changed = np.where(np.isfinite(seen), seen, np.nan)
-    assert np.isnan(target[3:]).all()
-    assert target[0] > 1 > target[2] > target[1]
-    assert np.array_equal(target, learning_target(changed, np.array([1.0, 0, 0, 1, 1]), "high"),
-                          equal_nan=True)  # fmt: skip
+    score = np.array([5.0, -1.0, 0.0, 2.0, 99.0, -99.0])
+    seen = np.where(np.arange(6) < 4, score, np.nan)
+    hit = np.array([1.0, 0, 0, 0, np.nan, np.nan])
+    target = learning_target(seen, hit, "high")
+    assert np.isnan(target[4:]).all()
+    assert target[0] > 1 > target[3] > target[1] == 0
+    assert learning_target(seen, hit, "low")[1] > 0
+    # whether unmeasured conditions are hits changes nothing
+    other = learning_target(seen, np.array([1.0, 0, 0, 0, 1, 1]), "high")
+    assert np.array_equal(target, other, equal_nan=True)
+    assert np.isfinite(learning_target(seen, None, "both")[:4]).all()
 
 
 def test_metrics_on_cases_done_by_hand():
