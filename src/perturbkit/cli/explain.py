@@ -1,9 +1,12 @@
 """`perturbkit explain`: the network behind a screen, or the perturbations behind a response."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from perturbkit.core.graph import Graph
 
 
 def explain(  # noqa: PLR0913, PLR0917  (the options of two questions)
@@ -47,36 +50,53 @@ def explain(  # noqa: PLR0913, PLR0917  (the options of two questions)
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
 ) -> None:  # fmt: skip
     """Infer which gene regulates which, strongest first; or what brings about a response."""
+    source = _source(screen, response)
+    if response is not None:
+        _regulators(source, response, out or Path("regulators.tsv"), unit, seed)
+        return
+    path = out or Path("grn.tsv")
+    options = {"method": method, "unit": unit, "n_edges": edges}
+    graph = _network(source, path, fdr, seed, options)
+    if draw is not None:
+        from perturbkit.core.rng import named_rng
+        from perturbkit.grn.draw import draw_graph
+
+        draw_graph(graph, draw, named_rng(seed, "draw"), genes=around or ())
+
+
+def _network(
+    source: str, path: Path, fdr: float | None, seed: int, options: dict[str, Any]
+) -> "Graph":
+    """Infer, write and show the network."""
     from perturbkit.cli.tables import print_table
     from perturbkit.core.rng import named_rng
     from perturbkit.grn import GRN_METHODS
-    from perturbkit.grn.draw import draw_graph
     from perturbkit.grn.export import checked_suffix, edge_table, save_graph
     from perturbkit.recipes import networks
 
-    source = _source(screen, response)
-    if response is not None:
-        path = out or Path("regulators.tsv")
-        table = networks.regulators_of(
-            source, response, named_rng(seed, "regulators"), unit=unit
-        )  # fmt: skip
-        _write(table, path)
-        print_table(f"perturbations behind {response.name}", table.head(10).to_dicts())
-        typer.echo(f"{table.height:,} perturbations ranked in {path}", err=True)
-        return
-    path = out or Path("grn.tsv")
+    method = options["method"]
     checked_suffix(path)
     limit = fdr if fdr is not None or not GRN_METHODS[method].calibrated else 0.05
-    graph = networks.network_of(
-        source, method=method, rng=named_rng(seed, "explain", method), unit=unit,
-        max_fdr=limit, n_edges=edges,
-    )  # fmt: skip
+    rng = named_rng(seed, "explain", method)
+    graph = networks.network_of(source, rng=rng, max_fdr=limit, **options)
     save_graph(graph, path)
-    if draw is not None:
-        draw_graph(graph, draw, named_rng(seed, "draw"), genes=around or ())
     print_table(f"strongest edges by {method}", edge_table(graph).head(10).to_dicts())
     rate = f" at a false discovery rate of {limit:g}" if limit is not None else ""
     typer.echo(f"{graph.n_edges:,} edges{rate} written to {path}", err=True)
+    return graph
+
+
+def _regulators(source: str, response: Path, path: Path, unit: str | None, seed: int) -> None:
+    """Rank, write and show the perturbations behind a response."""
+    from perturbkit.cli.tables import print_table
+    from perturbkit.core.rng import named_rng
+    from perturbkit.recipes import networks
+
+    rng = named_rng(seed, "regulators")
+    table = networks.regulators_of(source, response, rng, unit=unit)
+    _write(table, path)
+    print_table(f"perturbations behind {response.name}", table.head(10).to_dicts())
+    typer.echo(f"{table.height:,} perturbations ranked in {path}", err=True)
 
 
 def _source(words: list[str], response: Path | None) -> str:
