@@ -18,6 +18,14 @@ from perturbkit.models.deltas import Effects
 SMALL = CrossContextStackConfig(ridge_directions=(3, 8), directions=4, folds=3)
 
 
+def rows_of(whole, gone: np.ndarray) -> np.ndarray:
+    """What `without` leaves, as sums of the rows of the whole."""
+    rows = np.eye(len(whole.gram_rr))[np.setdiff1d(np.arange(len(whole.gram_rr)), gone)]
+    n = whole.n - len(gone)
+    rows[:n] -= rows[:n].mean(0)
+    return rows
+
+
 def error(predicted, test) -> float:
     return float(np.sqrt(((predicted.mean_cg - test.mean_cg) ** 2).mean()))
 
@@ -32,12 +40,12 @@ def task(planted_law):
 def test_left_out_rows_are_gone_and_the_mean_with_them(task) -> None:
     x, whole, _ = task
     gone = np.array([0, 7, 12])
-    rest, rows = whole.without(gone)
-    kept = np.setdiff1d(np.arange(len(whole.gram_rr)), gone)
-    expected = x[whole.rows][kept]
-    expected[: rest.n] -= expected[: rest.n].mean(0)
-    np.testing.assert_allclose(rows @ x[whole.rows], expected, atol=1e-9)
+    rest, cross = whole.without(gone)
+    expected = rows_of(whole, gone) @ x[whole.rows]
     np.testing.assert_allclose(rest.gram_rr, expected @ expected.T, atol=1e-6)
+    kept = np.setdiff1d(np.arange(whole.n), gone)
+    missed = x[whole.rows][gone] - x[whole.rows][kept].mean(0)
+    np.testing.assert_allclose(cross, expected @ missed.T, atol=1e-6)
     np.testing.assert_array_equal(rest.own, np.delete(whole.own, gone))
 
 
@@ -66,7 +74,7 @@ def test_agreement_predicts_inner_products_never_seen(task) -> None:
     """Hide half of the perturbations of a context: predicted and true products agree."""
     x, whole, _ = task
     gone = np.arange(0, whole.n, 2)
-    rest, rows = whole.without(gone)
+    rest, rows = whole.without(gone)[0], rows_of(whole, gone)
     predicted = agreement(rest)[whole.own[gone]]
     truth = x[whole.rows][gone] @ (rows @ x[whole.rows]).T
     assert np.corrcoef(predicted.ravel(), truth.ravel())[0, 1] > 0.8
@@ -78,7 +86,7 @@ def test_weights_are_non_negative_least_squares_on_what_was_held_out(task) -> No
     rng = np.random.default_rng(3)
     predicted, missed = [], []
     for gone in np.array_split(rng.permutation(whole.n), SMALL.folds):
-        rest, rows = whole.without(gone)
+        rest, rows = whole.without(gone)[0], rows_of(whole, gone)
         direction, scores = members(SMALL, rest, rng)
         readouts = rows @ x[whole.rows]
         parts = [s[whole.own[gone]] @ direction @ readouts for s in scores]

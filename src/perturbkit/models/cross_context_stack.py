@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 import polars as pl
 from pydantic import Field
+from scipy import sparse
 from scipy.optimize import nnls
 
 from perturbkit.core.config import Config
@@ -59,7 +60,7 @@ class Transfer:
     """kernel between perturbations over the other contexts"""
     rows: np.ndarray
     """where the rows are among all training changes"""
-    mean_pr: np.ndarray
+    mean_pr: sparse.csr_matrix
     """averages the rows of the other contexts by perturbation, [perturbations, rows]"""
 
     @cached_property
@@ -71,14 +72,18 @@ class Transfer:
         """Return the task with some of this context's rows left out, and its mean with them.
 
         Returns:
-            The smaller task, and its rows as sums of the rows of this one, [fewer, rows].
+            The smaller task, and the inner products of its rows with the rows left out, minus the
+            new mean as well, [fewer, gone].
         """
         kept = np.setdiff1d(np.arange(len(self.gram_rr)), gone)
         n = self.n - len(gone)
-        rows = np.eye(len(self.gram_rr))[kept]
-        rows[:n] -= rows[:n].mean(0)
+        gram, cross = self.gram_rr[np.ix_(kept, kept)], self.gram_rr[np.ix_(kept, gone)]
+        cross = cross - gram[:, :n].mean(1)[:, None]
+        cross[:n] -= cross[:n].mean(0)
+        gram[:n] -= gram[:n].mean(0)
+        gram[:, :n] -= gram[:, :n].mean(1)[:, None]
         rest = Transfer(
-            gram_rr=rows @ self.gram_rr @ rows.T,
+            gram_rr=gram,
             code_r=self.code_r[kept],
             context_r=self.context_r[kept],
             n=n,
@@ -86,7 +91,7 @@ class Transfer:
             rows=self.rows[kept],
             mean_pr=self.mean_pr[:, kept],
         )
-        return rest, rows
+        return rest, cross
 
 
 def ridge_scores(
@@ -114,7 +119,7 @@ def smooth_kernel(task: Transfer, score_rd: np.ndarray) -> np.ndarray:
     Contexts not measured count as 0, each perturbation is divided by the square root of its
     number of contexts, and the width is the median squared distance.
     """
-    n_p = np.maximum((task.mean_pr > 0).sum(1), 1)
+    n_p = np.maximum(np.diff(task.mean_pr.indptr), 1)
     blocks = []
     for context in np.unique(task.context_r[task.n :]):
         rows = np.flatnonzero(task.context_r == context)
@@ -136,7 +141,7 @@ def agreement(task: Transfer) -> np.ndarray:
     rows, and apart for the rows of the perturbation itself.
     """
     with_row = task.mean_pr @ task.gram_rr
-    with_mean = with_row @ task.mean_pr.T
+    with_mean = (task.mean_pr @ with_row.T).T
     truth = task.gram_rr[: task.n]
     predicted = np.zeros_like(with_row)
     n_perturbations = len(with_mean)
@@ -203,15 +208,18 @@ def stack_weights(
     n_members = len(config.ridge_directions) + 3
     gram, along = np.zeros((n_members, n_members)), np.zeros(n_members)
     for gone in np.array_split(rng.permutation(task.n), min(config.folds, task.n)):
-        rest, rows = task.without(gone)
+        rest, cross = task.without(gone)
         direction_dr, scores = members(config, rest, rng)
         codes = task.own[gone]
-        sums = np.stack([*(s[codes] @ direction_dr for s in scores), rest.mean_pr[codes]]) @ rows
-        truth = np.eye(len(task.gram_rr))[gone]
-        truth[:, np.setdiff1d(np.arange(task.n), gone)] -= 1 / rest.n
-        products = sums @ task.gram_rr
-        gram += np.einsum("aqr,bqr->ab", products, sums)
-        along += np.einsum("aqr,qr->a", products, truth)
+        found, own = scores[:, codes], rest.mean_pr[codes]
+        own_with_rows = own @ rest.gram_rr
+        own_scores = own_with_rows @ direction_dr.T
+        gram[:-1, :-1] += np.einsum("aqd,bqd->ab", found, found)  # directions are orthonormal
+        gram[-1, :-1] += np.einsum("aqd,qd->a", found, own_scores)
+        gram[-1, -1] += (own @ own_with_rows.T).diagonal().sum()
+        along[:-1] += np.einsum("aqd,dq->a", found, direction_dr @ cross)
+        along[-1] += (own @ cross).diagonal().sum()
+    gram[:-1, -1] = gram[-1, :-1]
     gram[np.diag_indices(n_members)] += 1e-9 * max(np.trace(gram), 1e-30)
     root = np.linalg.cholesky(gram)
     return nnls(root.T, np.linalg.solve(root, along))[0]
@@ -249,11 +257,7 @@ class CrossContextStack:
     ) -> Self:
         """Weigh the members of each context by cross-validation, then fit them on all of it.
 
-        Args:
-            config: settings.
-            train: measured conditions, controls included.
-            features: not used.
-            rng: draws the folds, and the sketch that finds directions in more than 600 rows.
+        The rng draws the folds, and the sketch that finds directions in more than 600 rows.
         """
         effects = Effects.of(train)
         deviation = effects.deviation_rg
@@ -306,14 +310,13 @@ class CrossContextStack:
         return cls(Effects.restore(state), *own)
 
 
-def averaging(effects: Effects, context: int) -> np.ndarray:
-    """Return what averages the rows of the other contexts by perturbation, [p, rows], float32."""
+def averaging(effects: Effects, context: int) -> sparse.csr_matrix:
+    """Return what averages the rows of the other contexts by perturbation, [p, rows]."""
     others = np.flatnonzero(effects.context_r != context)
     codes = effects.perturbation_r[others]
     n_p = np.bincount(codes, minlength=len(effects.frame.perturbations))
-    mean_pr = np.zeros((len(n_p), len(effects.context_r)), np.float32)
-    mean_pr[codes, others] = 1 / n_p[codes]
-    return mean_pr
+    shape = (len(n_p), len(effects.context_r))
+    return sparse.csr_matrix((1 / n_p[codes], (codes, others)), shape)
 
 
 def transfer(effects: Effects, gram_rr: np.ndarray, context: int) -> tuple[Transfer, np.ndarray]:
@@ -329,7 +332,7 @@ def transfer(effects: Effects, gram_rr: np.ndarray, context: int) -> tuple[Trans
         n=len(both),
         kernel_pp=kernel,
         rows=rows,
-        mean_pr=averaging(effects, context)[:, rows].astype(np.float64),
+        mean_pr=averaging(effects, context)[:, rows],
     )
     return task, n_p
 
