@@ -84,6 +84,25 @@ def test_status_of_what_is_known_and_not(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(predicted.mean_cg[5], truth.mean_cg[0], rtol=1e-6)
 
 
+def test_what_the_base_refuses_falls_back_to_the_mean_of_the_context(rng) -> None:
+    truth, features = planted(rng)
+    doubles = condition_table([Condition(("T00", "T01"), "x"), Condition(("T02",), "x")])
+    train = truth.select(np.r_[0, 1, 2, 4:62])  # without T02 in x
+    model = Lpm.build(LpmConfig(base="additive"), train, features, rng)
+    predicted = model.predict(doubles)
+    assert predicted.conditions["status"].to_list() == ["seen", "seen"]
+    unseen = model.predict(condition_table([Condition(("T29", "NEW"), "x")]))
+    assert unseen.conditions["status"].to_list() == ["refused"]
+    without = truth.select(np.setdiff1d(np.arange(62), [3, 34]))
+    described = Lpm.build(LpmConfig(base="additive"), without, features, rng)
+    again = Lpm.restore(LpmConfig(base="additive"), described.state())
+    asked = condition_table([Condition(("T02",), "x")])
+    answer = again.predict(asked)
+    assert answer.conditions["status"].to_list() == ["prior"]
+    assert np.isfinite(answer.values).all()
+    np.testing.assert_array_equal(answer.values, described.predict(asked).values)
+
+
 @pytest.mark.parametrize("aggregation", ["mean", "sum", "max"])
 def test_save_and_load_keep_aggregation_and_gradients(aggregation, rng) -> None:
     truth, features = planted(rng)

@@ -12,8 +12,14 @@ def bar(*, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
     Nothing is drawn when standard error is not a terminal, so that logs stay readable.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     hidden = quiet or not sys.stderr.isatty()
     columns = (

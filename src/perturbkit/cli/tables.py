@@ -5,7 +5,7 @@ from typing import Any
 
 
 def print_table(title: str, rows: list[dict[str, Any]]) -> None:
-    """Print rows as a table; as tab-separated text below `# title` where standard output is no terminal."""
+    """Print rows as a table; tab-separated below `# title` where the output is no terminal."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

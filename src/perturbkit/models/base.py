@@ -34,6 +34,8 @@ BaseKind = Literal[
     "cross_context_stack", "additive", "bilinear_ridge",
 ]  # fmt: skip
 """`auto` takes the one whose cross-fitted error on the training set is the smallest"""
+_SLOW = frozenset({"cross_context_stack"})
+"""not tried by `auto`: cross-fitting refits a base five times"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,15 +45,19 @@ class Base:
     kind: str
     readouts: Vocabulary
     model: FittedModel | None
+    fallback: FittedModel | None = None
+    """the context's mean, for what the model refuses and the network can still say something of"""
 
     def predict(self, conditions: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Return predictions [c, g] and a status for each condition."""
         if self.model is None:
             values = np.zeros((conditions.height, len(self.readouts)), np.float32)
             return values, np.full(conditions.height, "seen", dtype="<U9")
-        predicted = self.model.predict(conditions)
-        status = predicted.conditions["status"].to_numpy().astype("<U9")
-        return predicted.mean_cg.copy(), status
+        values, status = _answer(self.model, conditions)
+        refused = np.flatnonzero(status == "refused")
+        if self.fallback is not None and refused.size:
+            values[refused], status[refused] = _answer(self.fallback, conditions[refused])
+        return values, status
 
     def crossfitted_residual(self, train: Responses, rng: np.random.Generator) -> np.ndarray:
         """Return measured minus predicted for conditions this base was fitted on, [c, g].
@@ -79,8 +85,13 @@ class Base:
         return float(np.nanmean(np.square(residual, dtype=np.float64)))
 
     def state(self) -> State:
-        """Return the state of the closed-form model."""
-        return ({}, {}) if self.model is None else self.model.state()
+        """Return the states of the closed-form model and of its fallback."""
+        arrays, abouts = {}, {}
+        for name, model in (("model", self.model), ("fallback", self.fallback)):
+            if model is not None:
+                own, abouts[name] = model.state()
+                arrays |= {f"{name}.{k}": v for k, v in own.items()}
+        return arrays, abouts
 
 
 def fit_base(kind: str, train: Responses, rng: np.random.Generator) -> Base:
@@ -93,19 +104,34 @@ def fit_base(kind: str, train: Responses, rng: np.random.Generator) -> Base:
         )
     if kind == "none":
         return Base(kind, train.readouts, None)
-    card = _BASES[kind]
-    return Base(kind, train.readouts, card.model.fit(card.config(), train, None, rng))
+    fallback = None if kind == "context_mean" else _fit(context_mean, train, rng)
+    return Base(kind, train.readouts, _fit(_BASES[kind], train, rng), fallback)
+
+
+def _fit(card: ModelCard, train: Responses, rng: np.random.Generator) -> FittedModel:
+    return card.model.fit(card.config(), train, None, rng)
+
+
+def _answer(model: FittedModel, conditions: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    predicted = model.predict(conditions)
+    return predicted.mean_cg.copy(), predicted.conditions["status"].to_numpy().astype("<U9")
 
 
 def restore_base(kind: str, state: State, readouts: Vocabulary) -> Base:
     """Rebuild a base from its state."""
     if kind == "none":
         return Base(kind, readouts, None)
-    card = _BASES[kind]
-    model: Any = card.model
-    return Base(kind, readouts, model.restore(card.config(), state))
+    models = {}
+    for name, card in (("model", _BASES[kind]), ("fallback", context_mean)):
+        if name in state[1]:
+            arrays = {
+                k.removeprefix(f"{name}."): v for k, v in state[0].items() if k.startswith(name)
+            }
+            model: Any = card.model
+            models[name] = model.restore(card.config(), (arrays, state[1][name]))
+    return Base(kind, readouts, models["model"], models.get("fallback"))
 
 
 def _applicable(train: Responses) -> list[str]:
     """Return the closed-form models that can say more than the context's mean here."""
-    return [name for name, card in _BASES.items() if not why_not(card, train)]
+    return [n for n, card in _BASES.items() if n not in _SLOW and not why_not(card, train)]

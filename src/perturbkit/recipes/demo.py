@@ -13,14 +13,18 @@ from perturbkit.core.rng import named_rng
 from perturbkit.core.run import Run
 from perturbkit.core.screen import Screen
 from perturbkit.data.simulate import Simulated, SimulationConfig, preset, simulate
+from perturbkit.data.splits import Split
 from perturbkit.design.suggest import suggest
 from perturbkit.grn.evaluate import against_truth
 from perturbkit.grn.explain import explain
 from perturbkit.grn.export import save_graph
+from perturbkit.models import MODELS
 from perturbkit.recipes import verbs
 
 N_NEXT = 8
 """How many experiments the demo suggests."""
+SURROGATE = "bilinear_ridge"
+"""The model that predicts genes never perturbed when the demo chooses among them."""
 MAX_FDR = 0.1
 """Edges are kept up to this false discovery rate."""
 
@@ -71,16 +75,24 @@ def infer_network(demo: Demo, world: Simulated) -> tuple[Graph, dict[str, float]
 
 
 def next_experiments(demo: Demo, world: Simulated) -> pl.DataFrame:
-    """Choose what to perturb next among the genes never perturbed, and write next_batch.csv."""
+    """Choose what to perturb next among the genes never perturbed, and write next_batch.csv.
+
+    The bilinear ridge predicts them: it ties a gene's own readout to what perturbing it does, and
+    so tells genes apart that the LPM, in a split of pairs, has never learned to tell apart.
+    """
+    truth = Responses.load(demo.run.path / "truth.parquet")
+    split = Split.load(demo.run.path / "split.parquet")
+    rng = named_rng(int(demo.run.config["seed"]), "design")
+    card = MODELS[SURROGATE]
+    train = truth.select(split.rows(truth, "train"))
+    model = card.model.fit(card.config(), train, None, rng)
     context = world.screen.contexts[0]
     unseen = [g for g in world.screen.readouts if g not in world.screen.targets]
-    asked = condition_table(Condition.parse(g, context=context) for g in unseen)
-    predicted = verbs.predict(demo.run, asked)
-    controls = verbs.predicted_controls(demo.run, predicted)
-    change = Responses(
-        predicted.values - controls, predicted.conditions, predicted.readouts, "log2fc"
-    )
-    rng = named_rng(int(demo.run.config["seed"]), "design")
-    table = suggest(change, min(N_NEXT, len(unseen)), rng, policy="ucb")
+    kind = str(world.screen.conditions["kind"][-1])
+    asked = condition_table(Condition.parse(g, context=context, kind=kind) for g in unseen)
+    predicted = model.predict(asked)
+    change = predicted.values - truth.control_of([context])
+    relative = Responses(change, predicted.conditions, predicted.readouts, "log2fc")
+    table = suggest(relative, min(N_NEXT, len(unseen)), rng, policy="greedy")
     verbs.write_table(table, demo.run.path / "next_batch.csv")
     return table
