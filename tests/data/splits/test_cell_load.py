@@ -1,10 +1,11 @@
 """cell-load's TOML files are read as they are, and their mistakes are named."""
 
+import numpy as np
 import pytest
 
 from perturbkit.core.condition import Condition, condition_table
-from perturbkit.core.errors import ConfigError, SchemaError, UnknownNameError
-from perturbkit.data.splits import check_leakage
+from perturbkit.core.errors import ConfigError, LeakError, SchemaError, UnknownNameError
+from perturbkit.data.splits import Split, SplitConfig, check_leakage, make_split
 from perturbkit.data.splits.cell_load import read_cell_load
 
 TABLE = condition_table(
@@ -67,3 +68,32 @@ def test_nothing_held_out_is_refused(tmp_path):
     (tmp_path / "split.toml").write_text(TOML)
     with pytest.raises(UnknownNameError, match="data set"):
         read_cell_load(tmp_path / "split.toml", TABLE, "tahoe")
+
+
+def test_the_file_is_a_split_like_any_other(tmp_path):
+    (tmp_path / "split.toml").write_text(TOML)
+    config = SplitConfig(kind="cell_load", file=str(tmp_path / "split.toml"))
+    made, read = (
+        make_split(TABLE, config, np.random.default_rng(0)),
+        read_cell_load(config.file, TABLE),
+    )
+    assert dict(zip(made.keys, made.folds, strict=True)) == dict(
+        zip(read.keys, read.folds, strict=True)
+    )
+    for change, match in (
+        ({"file": ""}, "split.file is empty"),
+        ({"folds": 2}, "folds is set"),
+        ({"fraction": 0.5}, "does not use fraction"),
+    ):
+        with pytest.raises(ConfigError, match=match):
+            make_split(TABLE, config.replace(**change), np.random.default_rng(0))
+    with pytest.raises(UnknownNameError, match="data set"):
+        make_split(TABLE, config.replace(dataset="tahoe"), np.random.default_rng(0))
+
+
+def test_a_pair_in_two_folds_of_a_file_is_a_leak():
+    table = condition_table([Condition(), Condition(("A",), dose_um=1.0), Condition(("A",))])
+    keys = ("control | default", "A@1uM | default", "A | default")
+    with pytest.raises(LeakError, match="same pair"):
+        check_leakage(table, Split(keys, ("train", "test", "train")), "cell_load")
+    check_leakage(table, Split(keys, ("train", "test", "dropped")), "cell_load")

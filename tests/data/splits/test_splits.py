@@ -20,6 +20,7 @@ from perturbkit.data.splits import SPLITS, Split, SplitConfig, check_leakage, ma
 
 GENES = [f"G{i}" for i in range(12)]
 CONTEXTS = ["A", "B", "C"]
+KINDS = [kind for kind in SPLITS if kind != "cell_load"]  # that one draws nothing
 
 
 def table(singles=GENES, doubles=(), contexts=CONTEXTS, doses=(None,)) -> pl.DataFrame:
@@ -65,7 +66,7 @@ def tables(draw) -> pl.DataFrame:
     return condition_table(conditions)
 
 
-@pytest.mark.parametrize("kind", list(SPLITS))
+@pytest.mark.parametrize("kind", KINDS)
 @settings(deadline=None, max_examples=40)
 @given(conditions=tables(), seed=st.integers(0, 3), folds=st.sampled_from([None, 2, 3]))
 def test_any_table_is_split_without_a_leak_or_refused_in_words(kind, conditions, seed, folds):
@@ -89,6 +90,9 @@ def test_any_table_is_split_without_a_leak_or_refused_in_words(kind, conditions,
         elif kind == "unseen_context":
             seen = {c.context for c in parts["train"] if not c.is_control}
             assert condition.context not in seen
+        elif kind == "gears_simulation":
+            assert len(targets) > 1 or not targets & trained
+            assert targets not in names
         else:
             here = [n for n, c in zip(names, parts["train"], strict=True)
                     if c.context == condition.context]  # fmt: skip
@@ -96,7 +100,7 @@ def test_any_table_is_split_without_a_leak_or_refused_in_words(kind, conditions,
             assert targets in names
 
 
-@pytest.mark.parametrize("kind", list(SPLITS))
+@pytest.mark.parametrize("kind", KINDS)
 def test_folds_partition_what_can_be_held_out(kind):
     conditions = table(doubles=DOUBLES)
     tested: list[str] = []
@@ -109,6 +113,7 @@ def test_folds_partition_what_can_be_held_out(kind):
         "unseen_combination": 3 * len(DOUBLES),
         "unseen_context": 3 * (12 + len(DOUBLES)),
         "unseen_pair": 3 * (12 + len(DOUBLES)),
+        "covariate_transfer": 3 * (12 + len(DOUBLES)),
     }
     if kind in expected:
         assert len(tested) == len(set(tested)) == expected[kind]
@@ -118,7 +123,7 @@ def test_folds_partition_what_can_be_held_out(kind):
         assert {k for k in tested if "+" in k} == {k for k in split.keys if "+" in k}
 
 
-@pytest.mark.parametrize("kind", list(SPLITS))
+@pytest.mark.parametrize("kind", KINDS)
 def test_equal_seeds_give_equal_splits_whatever_the_order_of_rows(kind):
     conditions, config = table(doubles=DOUBLES), SplitConfig(kind=kind)
     first = make_split(conditions, config, np.random.default_rng(3))
@@ -128,7 +133,7 @@ def test_equal_seeds_give_equal_splits_whatever_the_order_of_rows(kind):
     assert any(other != fold_of(first) for other in others)
 
 
-@pytest.mark.parametrize("kind", list(SPLITS))
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_held_out_condition_moved_into_train_is_a_leak(kind):
     conditions = table(doubles=DOUBLES, doses=(None, 1.0))
     split = make_split(conditions, SplitConfig(kind=kind), np.random.default_rng(0))

@@ -5,6 +5,9 @@ import polars as pl
 
 from perturbkit.core.catalog import Catalog
 from perturbkit.core.condition import conditions_of
+from perturbkit.data.splits._cell_load import card as from_cell_load
+from perturbkit.data.splits._covariate_transfer import card as covariate_transfer
+from perturbkit.data.splits._gears_simulation import card as gears_simulation
 from perturbkit.data.splits._unseen_combination import card as unseen_combination
 from perturbkit.data.splits._unseen_context import card as unseen_context
 from perturbkit.data.splits._unseen_pair import card as unseen_pair
@@ -14,6 +17,7 @@ from perturbkit.data.splits.card import Split as Split
 from perturbkit.data.splits.card import SplitCard as SplitCard
 from perturbkit.data.splits.card import SplitConfig as SplitConfig
 from perturbkit.data.splits.make import check_from, make_from
+from perturbkit.data.splits.subgroups import subgroups as subgroups
 
 SPLITS = Catalog(SplitCard, globals())
 

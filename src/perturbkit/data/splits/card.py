@@ -27,7 +27,8 @@ class SplitConfig(Config):
     kind: str = "unseen_pair"
     """the name of a split: `perturbkit list splits`"""
     fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """share of what can be held out that is tested; not used when `folds` is set"""
+    """share of what can be held out that is tested; not used when `folds` is set, nor by splits
+    that say their shares otherwise"""
     val: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """share of the rest that early stopping looks at; 0 for none"""
     contexts: tuple[str, ...] = ()
@@ -38,8 +39,21 @@ class SplitConfig(Config):
     """which of the folds is tested, from 0"""
     seen_singles: bool = True
     """unseen_combination: test only combinations whose every single is measured"""
+    train_gene_share: Annotated[float, Field(gt=0, lt=1)] = 0.75
+    """gears_simulation: share of the genes, and of combinations of these, that is trained on"""
+    min_train_covariates: Annotated[int, Field(ge=1)] = 1
+    """covariate_transfer: in how many contexts a held-out perturbation is trained at least"""
+    max_heldout_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    """covariate_transfer: share of a context's perturbations that is tested at most"""
+    file: str = ""
+    """cell_load: path of the TOML file"""
+    dataset: str = ""
+    """cell_load: which of the file's data sets the screen is, where it names several"""
 
 
+OWN_SETTINGS = ("contexts", "seen_singles", "train_gene_share", "min_train_covariates",
+                "max_heldout_fraction", "file", "dataset")  # fmt: skip
+"""Settings that only some splits read; a split that does not refuses them."""
 SplitFn = Callable[[Sequence[Condition], SplitConfig, np.random.Generator], np.ndarray]
 """`(conditions without controls, config, rng) -> folds`, an array of names in FOLDS"""
 
@@ -53,7 +67,9 @@ class SplitCard(Card):
     leaks: Callable[[Sequence[Condition], np.ndarray], str]
     """`(conditions without controls, folds) -> ` what leaks, in words; empty if nothing does"""
     uses: frozenset[str] = frozenset()
-    """settings beyond the common ones that it reads: "contexts", "seen_singles" """
+    """settings beyond the common ones that it reads, names in `OWN_SETTINGS`"""
+    takes_fraction: bool = True
+    """whether it reads `fraction`"""
 
 
 @dataclass(frozen=True, eq=False)

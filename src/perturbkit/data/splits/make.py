@@ -8,7 +8,7 @@ import polars as pl
 from perturbkit.core.catalog import Catalog
 from perturbkit.core.condition import Condition, conditions_of
 from perturbkit.core.errors import ConfigError, LeakError, SchemaError, unknown_name
-from perturbkit.data.splits.card import Split, SplitCard, SplitConfig
+from perturbkit.data.splits.card import OWN_SETTINGS, Split, SplitCard, SplitConfig
 
 
 def make_from(
@@ -16,12 +16,7 @@ def make_from(
 ) -> Split:
     """Split the conditions of a table; see `splits.make_split`."""
     card = cards[config.kind]
-    defaults = SplitConfig()
-    for name in ("contexts", "seen_singles"):
-        if name not in card.uses and getattr(config, name) != getattr(defaults, name):
-            users = [c.name for c in cards.values() if name in c.uses]
-            message = f"{card.name} does not use {name}; drop it, or use {' or '.join(users)}"
-            raise ConfigError(message)
+    _refuse_unused(cards, card, config)
     conditions = conditions_of(table)
     perturbed = [c for c in conditions if not c.is_control]
     folds = card.fn(perturbed, config, rng)
@@ -31,6 +26,18 @@ def make_from(
     split = Split(tuple(keys), tuple(fold_of.get(key, "train") for key in keys))
     check_from(card, conditions, split)
     return split
+
+
+def _refuse_unused(cards: Catalog[SplitCard], card: SplitCard, config: SplitConfig) -> None:
+    """Refuse settings that the split does not read, rather than pass over them."""
+    defaults = SplitConfig()
+    for name in ("fraction", *OWN_SETTINGS):
+        readers = [c.name for c in cards.values() if name in c.uses]
+        if name == "fraction":
+            readers = [c.name for c in cards.values() if c.takes_fraction]
+        if card.name not in readers and getattr(config, name) != getattr(defaults, name):
+            message = f"{card.name} does not use {name}; drop it, or use {' or '.join(readers)}"
+            raise ConfigError(message)
 
 
 def _require_both(card: SplitCard, folds: np.ndarray) -> None:
