@@ -19,7 +19,7 @@ from perturbkit.core.files import sha256
 from perturbkit.data.read.h5ad import write_screen
 from perturbkit.data.screens import SCREENS, open_screen
 
-FILES = [name for name, card in SCREENS.items() if card.file]
+FILES = [name for name, card in SCREENS.items() if card.sha256]
 
 
 @pytest.fixture

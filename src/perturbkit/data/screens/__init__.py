@@ -5,10 +5,18 @@ from typing import Any
 
 from perturbkit.core.catalog import Catalog
 from perturbkit.core.screen import Screen
+from perturbkit.data.screens._adamson2016 import card as adamson2016
+from perturbkit.data.screens._lincs_l1000 import card as lincs_l1000
+from perturbkit.data.screens._mcfaline2023 import card as mcfaline2023
+from perturbkit.data.screens._norman2019 import card as norman2019
 from perturbkit.data.screens._op3 import card as op3
 from perturbkit.data.screens._papalexi2021 import card as papalexi2021
 from perturbkit.data.screens._perturbench_devel import card as perturbench_devel
+from perturbkit.data.screens._replogle2022_k562 import card as replogle2022_k562
+from perturbkit.data.screens._replogle2022_rpe1 import card as replogle2022_rpe1
+from perturbkit.data.screens._sciplex3 import card as sciplex3
 from perturbkit.data.screens._simulated import card as simulated
+from perturbkit.data.screens._vcc2025 import card as vcc2025
 from perturbkit.data.screens.card import ScreenCard as ScreenCard
 from perturbkit.data.screens.find import open_from
 

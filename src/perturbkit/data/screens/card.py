@@ -29,8 +29,10 @@ class ScreenCard(Card):
     """terms of the data"""
     url: str
     """where the data come from"""
+    download: str = ""
+    """https address of the file itself; empty where it is got by hand"""
     sha256: str = ""
-    """checksum of the file this card was written for"""
+    """checksum of the file this card was written for; without one nothing is downloaded"""
     unit: str
     """unit of X"""
     holds: str

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from perturbkit.core.catalog import Catalog
 from perturbkit.core.condition import CONTROL
 from perturbkit.core.errors import FileError, SchemaError, UnitError, UnknownNameError, unknown_name
+from perturbkit.core.fetch import Download, cache_folder, fetch
 from perturbkit.core.files import existing
 from perturbkit.core.rng import named_rng
 from perturbkit.core.screen import Screen
@@ -64,26 +65,41 @@ def _read_card(
         message = f"{card.name} is in {card.unit}, not in {unit}; drop the unit option"
         raise UnitError(message)
     if card.file and path is None:
-        path = data_folder(card) / card.file
+        path = located(card)
     return card.read(path, options, named_rng(seed, "screen", card.name))
 
 
-def data_folder(card: ScreenCard) -> Path:
-    """Return the folder of the real data sets that holds the card's file.
+def located(card: ScreenCard) -> Path:
+    """Return the card's file: in a folder of real data, in the cache, or downloaded into it.
 
     Raises:
-        FileError: it is in none of the places; says how to name one.
+        FileError: it is in none of the places and cannot be downloaded with a check; says how to
+            get it.
     """
     stated = os.environ.get(DATA_VARIABLE)
     shared = Path("shared") / "data"
     near = [Path.cwd().parent / shared, Path(__file__).parents[4].parent / shared]
     places = [Path(stated)] if stated else near
-    for place in places:
+    for place in (*places, cache_folder()):
         if (place / card.file).is_file():
-            return place
+            return place / card.file
+    if card.download and card.sha256:
+        wanted = Download(
+            name=Path(card.file).name,
+            urls=(card.download,),
+            sha256=card.sha256,
+            licence=card.licence,
+        )
+        return fetch(wanted, cache_folder() / Path(card.file).parent)
+    why = (
+        "it is not downloaded, as its SHA-256 is not known: download it by hand from "
+        f"{card.download or card.url}"
+        if not card.sha256
+        else f"data: {card.url}"
+    )
     message = (
         f"{card.name} needs {card.file}, which is not below {places[0]}; set {DATA_VARIABLE} to "
-        f"the folder that holds it, or give the file's path (data: {card.url})"
+        f"the folder that holds it, or give the file's path ({why})"
     )
     raise FileError(message)
 
