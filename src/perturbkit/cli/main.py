@@ -20,6 +20,7 @@ from perturbkit.cli.predict import predict
 from perturbkit.cli.prepare import prepare
 from perturbkit.cli.report import report
 from perturbkit.cli.score import score
+from perturbkit.cli.vcc import app as vcc
 from perturbkit.core.errors import PerturbkitError
 
 app = typer.Typer(
@@ -42,6 +43,7 @@ app.command("names")(names)
 app.command("benchmark")(benchmark)
 app.add_typer(graph, name="graph")
 app.add_typer(design, name="design")
+app.add_typer(vcc, name="vcc")
 
 _ClickException: type[Exception] = next(
     c
