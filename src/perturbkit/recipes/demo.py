@@ -20,6 +20,7 @@ from perturbkit.grn.explain import explain
 from perturbkit.grn.export import save_graph
 from perturbkit.models import MODELS
 from perturbkit.recipes import verbs
+from perturbkit.recipes.tables import write_table
 
 N_NEXT = 8
 """How many experiments the demo suggests."""
@@ -94,5 +95,5 @@ def next_experiments(demo: Demo, world: Simulated) -> pl.DataFrame:
     change = predicted.values - truth.control_of([context])
     relative = Responses(change, predicted.conditions, predicted.readouts, "log2fc")
     table = suggest(relative, min(N_NEXT, len(unseen)), rng, policy="greedy")
-    verbs.write_table(table, demo.run.path / "next_batch.csv")
+    write_table(table, demo.run.path / "next_batch.csv")
     return table

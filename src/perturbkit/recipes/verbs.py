@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from perturbkit.core.condition import (
     conditions_of,
 )
 from perturbkit.core.errors import FileError, SchemaError
-from perturbkit.core.files import atomic_path, existing, write_json
+from perturbkit.core.files import atomic_path, write_json
 from perturbkit.core.responses import Responses
 from perturbkit.core.rng import named_rng
 from perturbkit.core.run import Run
@@ -34,6 +33,7 @@ from perturbkit.models.target_features import loadings_of
 from perturbkit.recipes.experiment import Experiment
 from perturbkit.recipes.studies import resolve
 from perturbkit.recipes.summaries import controls_for
+from perturbkit.recipes.tables import read_table, write_responses, write_table
 from perturbkit.report.html import write_report
 from perturbkit.train.profiles import FitData, MemberPlan, fit_members
 from perturbkit.train.store import load_members, save_members
@@ -245,34 +245,6 @@ def _contexts(run: Run) -> list[str]:
     return list(read_json(run.path / "data.json")["contexts"])
 
 
-def read_table(path: Path) -> pl.DataFrame:
-    """Read a CSV, TSV or Parquet table.
-
-    Raises:
-        FileError: missing, another suffix, or not such a table.
-    """
-    file = existing(path, "table")
-    try:
-        if file.suffix == ".parquet":
-            return pl.read_parquet(file)
-        if file.suffix in (".csv", ".tsv"):
-            return pl.read_csv(file, separator="\t" if file.suffix == ".tsv" else ",")
-    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
-        message = f"{file} is not a readable table ({error}); save it again"
-        raise FileError(message) from error
-    message = f"{file} is not a .csv, .tsv or .parquet table; save it as one of these"
-    raise FileError(message)
-
-
-def write_responses(responses: Responses, path: Path) -> None:
-    """Write predictions by the suffix of `path`, atomically."""
-    if path.suffix == ".parquet":
-        responses.save(path)
-        return
-    with atomic_path(path) as temporary:
-        responses.wide().write_csv(temporary, separator="\t" if path.suffix == ".tsv" else ",")
-
-
 def score(
     run: str | Path | Run, *, metrics: Sequence[str] | None = None, out: Path | None = None
 ) -> Scores:
@@ -310,17 +282,6 @@ def score(
     if out is not None:
         write_table(scores.table, Path(out))
     return scores
-
-
-def write_table(table: pl.DataFrame, path: Path) -> None:
-    """Write a table by the suffix of `path`, .csv or .parquet, atomically."""
-    if path.suffix not in (".csv", ".parquet"):
-        message = f"cannot write {path}: the table is written as .csv or .parquet"
-        raise FileError(message)
-    write = partial(pl.DataFrame.write_parquet if path.suffix == ".parquet" else
-                    pl.DataFrame.write_csv, table)  # fmt: skip
-    with atomic_path(path) as temporary:
-        write(temporary)
 
 
 def _predictions(run: Run) -> dict[str, Responses]:
