@@ -1,11 +1,12 @@
 """The Experiment: every setting of a study, from the screen to the score, in one value."""
 
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import Field
 
 from perturbkit.core.config import Config
 from perturbkit.data.splits.card import SplitConfig
+from perturbkit.metrics import METRICS
 from perturbkit.models import MODELS
 from perturbkit.models.card import ModelCard
 from perturbkit.train.config import TrainConfig
@@ -40,9 +41,9 @@ class Experiment(Config):
     """seed of everything that is drawn"""
     n_members: int = Field(default=1, ge=1)
     """members of the ensemble"""
-    features: Literal["auto", "none"] = "auto"
-    """gene features for targets never seen: `auto` derives them from the training profiles (each
-    gene's loadings), `none` goes without"""
+    features: str = "auto"
+    """what is known of targets never seen: `auto`, `none`, `spectral:string`, `table:PATH`; see
+    `side_information.features_for`"""
     screen: ScreenConfig = ScreenConfig()
     split: SplitConfig = SplitConfig(kind="auto")
     """which conditions are held out; `auto` takes `unseen_pair` where perturbations occur in
@@ -71,6 +72,15 @@ class Experiment(Config):
         return self.card.config.parse(settings, "model.")
 
     def checked(self) -> Self:
-        """Return the experiment with the model's settings complete and checked."""
+        """Return the experiment with the model's settings complete and every name checked.
+
+        Raises:
+            ConfigError: an unknown or wrong setting of the model.
+            UnknownNameError: no such model, baseline or metric.
+        """
+        for name in self.score.baselines:
+            _ = MODELS[name]
+        for name in self.score.metrics:
+            _ = METRICS[name]
         complete = {"kind": self.card.name, **self.model_config_.plain()}
         return self.replace(model=complete)

@@ -29,8 +29,8 @@ from perturbkit.metrics.score import score as score_responses
 from perturbkit.models import MODELS
 from perturbkit.models.baselines_for import baselines_for
 from perturbkit.models.card import FittedModel
-from perturbkit.models.target_features import loadings_of
 from perturbkit.recipes.experiment import Experiment
+from perturbkit.recipes.side_information import features_for
 from perturbkit.recipes.studies import resolve
 from perturbkit.recipes.summaries import controls_for
 from perturbkit.recipes.tables import read_table, write_responses, write_table
@@ -87,6 +87,7 @@ def fit(
     truth = responses_of(opened, named_rng(seed, "halves"))
     experiment = _with_split_kind(experiment, truth)
     split = make_split(truth.conditions, experiment.split, named_rng(seed, "split"))
+    data = _fit_data(experiment, truth, split)
     run = Run.create(out, experiment.plain(), resume=resume, force=force)
     with run.lock():
         if run.is_finished:
@@ -94,7 +95,7 @@ def fit(
         write_json(run.path / "data.json", opened.describe())
         truth.save(run.path / "truth.parquet")
         split.save(run.path / "split.parquet")
-        _fit_all(run, experiment, truth, split, watch)
+        _fit_all(run, experiment, data, truth.select(split.rows(truth, "test")), watch)
     return run
 
 
@@ -109,17 +110,17 @@ def _with_split_kind(experiment: Experiment, truth: Responses) -> Experiment:
     return experiment.replace(split=experiment.split.plain() | {"kind": kind})
 
 
-def _fit_all(
-    run: Run, experiment: Experiment, truth: Responses, split: Split, watch: Watch | None
-) -> None:
+def _fit_data(experiment: Experiment, truth: Responses, split: Split) -> FitData:
     train = truth.select(split.rows(truth, "train"))
     val_rows = split.rows(truth, "val")
-    test = truth.select(split.rows(truth, "test"))
-    features = None
-    if experiment.features == "auto":
-        features = loadings_of(train, named_rng(experiment.seed, "features"))
-    val = truth.select(val_rows) if len(val_rows) else None
-    data = FitData(train, val, features)
+    rng = named_rng(experiment.seed, "features")
+    features = features_for(experiment.features, train, rng)
+    return FitData(train, truth.select(val_rows) if len(val_rows) else None, features)
+
+
+def _fit_all(
+    run: Run, experiment: Experiment, data: FitData, test: Responses, watch: Watch | None
+) -> None:
     _fit_baselines(run, experiment, data, test, watch)
     plans = [
         MemberPlan(experiment.card, experiment.model_config_, experiment.train, experiment.seed, m)

@@ -1,0 +1,48 @@
+"""What a study knows of its targets besides the training profiles: features by a short name."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from perturbkit.core.errors import ConfigError
+from perturbkit.core.features import Features
+from perturbkit.core.responses import Responses
+from perturbkit.genes import EMBEDDINGS
+from perturbkit.genes.embed import embed
+from perturbkit.graphs.read import read_graph
+from perturbkit.models.target_features import loadings_of
+
+
+def features_for(what: str, train: Responses, rng: np.random.Generator) -> Features | None:
+    """Return the features that a study's `features` setting names.
+
+    Args:
+        what: `auto` (the loadings of each gene's own readout), `none`, `EMBEDDING:NETWORK` such as
+            `spectral:string`, with the network's files in the folder `graphs` of PERTURBKIT_DATA or
+            among the downloads, or `table:PATH` for vectors from a file.
+        train: the training conditions.
+        rng: source of randomness.
+
+    Raises:
+        ConfigError: the setting cannot be read.
+        UnknownNameError: no such embedding or network.
+        FileError: files are missing or damaged.
+    """
+    if what == "none":
+        return None
+    if what == "auto":
+        return loadings_of(train, rng)
+    embedding, colon, source = what.partition(":")
+    if not (embedding and colon and source):
+        message = (
+            f"features: {what!r} is not auto, none, EMBEDDING:NETWORK or table:PATH; "
+            "write for example spectral:string"
+        )
+        raise ConfigError(message)
+    _ = EMBEDDINGS[embedding]  # before a network is read, or even downloaded
+    if embedding == "table":
+        return embed(embedding, Path(source), rng)
+    data = os.environ.get("PERTURBKIT_DATA")
+    place = Path(data) / "graphs" if data and (Path(data) / "graphs").is_dir() else None
+    return embed(embedding, read_graph(source, place), rng)
