@@ -34,11 +34,36 @@ def catalog(family: str) -> Catalog[Any]:
 
 
 def members(family: str | None = None) -> dict[str, list[dict[str, Any]]]:
-    """Return name, summary and source of each member, for one family or for all."""
+    """Return name, summary and source of each member, for one family or for all.
+
+    Raises:
+        UnknownNameError: no family of that name.
+    """
+    every = [*_HOMES, "policies"]
+    if family is not None and family not in every:
+        raise unknown_name("family", family, every)
     return {
-        name: [
-            {"name": card.name, "summary": card.summary, "source": card.source}
-            for card in catalog(name).values()
-        ]
-        for name in ([family] if family else _HOMES)
+        name: _policies() if name == "policies" else _cards(name)
+        for name in ([family] if family else every)
     }
+
+
+def _cards(family: str) -> list[dict[str, Any]]:
+    return [
+        {"name": card.name, "summary": card.summary, "source": card.source}
+        for card in catalog(family).values()
+    ]
+
+
+def _policies() -> list[dict[str, Any]]:
+    """Say of each policy of design which acquisition function it asks, and of which surrogate."""
+    from perturbkit.design.acquire import ACQUISITIONS
+    from perturbkit.design.policy import POLICIES
+
+    rows = []
+    for name, policy in POLICIES.items():
+        first = "; first batch by the static prior" if policy.warm else ""
+        source = ACQUISITIONS[policy.acquisition].source
+        about = f"{policy.acquisition} of the surrogate {policy.surrogate}{first}"
+        rows.append({"name": name, "summary": about, "source": source})
+    return rows
