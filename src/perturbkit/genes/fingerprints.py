@@ -38,8 +38,8 @@ def fingerprint_features(
         MissingExtraError: RDKit is not installed.
     """
     try:
-        from rdkit import Chem, RDLogger
-        from rdkit.Chem import rdFingerprintGenerator
+        from rdkit import Chem, RDLogger  # pyright: ignore[reportMissingImports]
+        from rdkit.Chem import rdFingerprintGenerator  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         message = "fingerprints need RDKit; pip install 'perturbkit[chem]'"
         raise MissingExtraError(message) from error
