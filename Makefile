@@ -34,7 +34,7 @@ fmt: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup  ## every benchmark; writes benchmarks/results/*.json
+bench: setup  ## every benchmark; keeps what they print in benchmarks/results
 	$(BIN)/python -m benchmarks
 
 docs: setup  ## the catalogue tables of docs/, from the cards
