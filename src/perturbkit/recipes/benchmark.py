@@ -26,8 +26,8 @@ from perturbkit.metrics.score import CEILING, Scores, score
 from perturbkit.models import MODELS
 from perturbkit.models.applies import why_not
 from perturbkit.models.card import ModelCard
-from perturbkit.models.target_features import loadings_of
 from perturbkit.recipes.experiment import ScreenConfig
+from perturbkit.recipes.side_information import fit_data
 from perturbkit.report.leaderboard import leaderboard_html, leaderboard_markdown
 from perturbkit.train.config import TrainConfig
 from perturbkit.train.profiles import FitData, MemberPlan, fit_member
@@ -143,17 +143,14 @@ def run_task(task: TaskConfig, folder: Path, watch: Watch | None = None) -> Task
     for fold in range(n_folds):
         config = task.split.replace(fold=fold) if task.split.folds else task.split
         split = make_split(truth.conditions, config, named_rng(task.seed, "split"))
-        train = truth.select(split.rows(truth, "train"))
+        data = fit_data(truth, split, "auto", named_rng(task.seed, "features"))
         test = truth.select(split.rows(truth, "test"))
-        val_rows = split.rows(truth, "val")
-        features = loadings_of(train, named_rng(task.seed, "features"))
-        data = FitData(train, truth.select(val_rows) if len(val_rows) else None, features)
         predictions = {}
         names = task.models or tuple(MODELS)
         for i, name in enumerate(names):
             if watch is not None:
                 watch(f"{task.name}, fold {fold + 1} of {n_folds}: {name}", i, len(names))
-            why = why_not(MODELS[name], train, test.conditions, features)
+            why = why_not(MODELS[name], data.train, test.conditions, data.features)
             if why:
                 declined[name] = why
                 continue
@@ -163,7 +160,7 @@ def run_task(task: TaskConfig, folder: Path, watch: Watch | None = None) -> Task
             seconds[name] = (before[0] + spent[0], before[1] + spent[1])
         kept = np.flatnonzero(np.isin(truth.keys, test.keys) | truth.is_control)
         parts.append(score(
-            truth.select(kept), predictions, train=train, metrics=list(task.metrics),
+            truth.select(kept), predictions, train=data.train, metrics=list(task.metrics),
             rng=named_rng(task.seed, "bootstrap", fold), n_bootstrap=task.n_bootstrap,
         ))  # fmt: skip
     rng = named_rng(task.seed, "bootstrap")

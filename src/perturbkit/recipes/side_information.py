@@ -8,10 +8,12 @@ import numpy as np
 from perturbkit.core.errors import ConfigError
 from perturbkit.core.features import Features
 from perturbkit.core.responses import Responses
+from perturbkit.data.splits import Split
 from perturbkit.genes import EMBEDDINGS
 from perturbkit.genes.embed import embed
 from perturbkit.graphs.read import read_graph
 from perturbkit.models.target_features import loadings_of
+from perturbkit.train.profiles import FitData
 
 
 def features_for(what: str, train: Responses, rng: np.random.Generator) -> Features | None:
@@ -46,3 +48,18 @@ def features_for(what: str, train: Responses, rng: np.random.Generator) -> Featu
     data = os.environ.get("PERTURBKIT_DATA")
     place = Path(data) / "graphs" if data and (Path(data) / "graphs").is_dir() else None
     return embed(embedding, read_graph(source, place), rng)
+
+
+def fit_data(truth: Responses, split: Split, what: str, rng: np.random.Generator) -> FitData:
+    """Return what models are fitted on: training and validation conditions, and features.
+
+    Args:
+        truth: every measured condition.
+        split: the fold of each.
+        what: the study's `features` setting; see `features_for`.
+        rng: source of randomness of the features.
+    """
+    train = truth.select(split.rows(truth, "train"))
+    val_rows = split.rows(truth, "val")
+    features = features_for(what, train, rng)
+    return FitData(train, truth.select(val_rows) if len(val_rows) else None, features)

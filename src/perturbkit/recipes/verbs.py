@@ -30,7 +30,7 @@ from perturbkit.models import MODELS
 from perturbkit.models.baselines_for import baselines_for
 from perturbkit.models.card import FittedModel
 from perturbkit.recipes.experiment import Experiment
-from perturbkit.recipes.side_information import features_for
+from perturbkit.recipes.side_information import fit_data
 from perturbkit.recipes.studies import resolve
 from perturbkit.recipes.summaries import controls_for
 from perturbkit.recipes.tables import read_table, write_responses, write_table
@@ -87,7 +87,7 @@ def fit(
     truth = responses_of(opened, named_rng(seed, "halves"))
     experiment = _with_split_kind(experiment, truth)
     split = make_split(truth.conditions, experiment.split, named_rng(seed, "split"))
-    data = _fit_data(experiment, truth, split)
+    data = fit_data(truth, split, experiment.features, named_rng(seed, "features"))
     run = Run.create(out, experiment.plain(), resume=resume, force=force)
     with run.lock():
         if run.is_finished:
@@ -108,14 +108,6 @@ def _with_split_kind(experiment: Experiment, truth: Responses) -> Experiment:
     several = bool((n_contexts["context"] > 1).any())
     kind = "unseen_pair" if several else "unseen_perturbation"
     return experiment.replace(split=experiment.split.plain() | {"kind": kind})
-
-
-def _fit_data(experiment: Experiment, truth: Responses, split: Split) -> FitData:
-    train = truth.select(split.rows(truth, "train"))
-    val_rows = split.rows(truth, "val")
-    rng = named_rng(experiment.seed, "features")
-    features = features_for(experiment.features, train, rng)
-    return FitData(train, truth.select(val_rows) if len(val_rows) else None, features)
 
 
 def _fit_all(
