@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,6 +31,14 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(autouse=True)
+def _same_dropout_every_time() -> None:
+    """Start torch's own generator, which dropout draws from, at the same place in every test."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_rng_state(torch.Generator().manual_seed(0).get_state())
 
 
 @pytest.fixture
