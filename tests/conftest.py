@@ -38,7 +38,7 @@ def _same_dropout_every_time() -> None:
     """Start torch's own generator, which dropout draws from, at the same place in every test."""
     torch = sys.modules.get("torch")
     if torch is not None:
-        torch.set_rng_state(torch.Generator().manual_seed(0).get_state())
+        torch.set_rng_state(torch.Generator().manual_seed(1).get_state())
 
 
 @pytest.fixture
