@@ -7,6 +7,7 @@ import typer
 
 from perturbkit import __version__
 from perturbkit.cli.benchmark import benchmark
+from perturbkit.cli.cells import app as cells
 from perturbkit.cli.check import check
 from perturbkit.cli.de import de
 from perturbkit.cli.demo import demo
@@ -41,6 +42,7 @@ app.command("prepare")(prepare)
 app.command("de")(de)
 app.command("names")(names)
 app.command("benchmark")(benchmark)
+app.add_typer(cells, name="cells")
 app.add_typer(graph, name="graph")
 app.add_typer(design, name="design")
 app.add_typer(vcc, name="vcc")

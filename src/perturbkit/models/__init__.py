@@ -13,5 +13,6 @@ from perturbkit.models.lpm import card as lpm
 from perturbkit.models.matching_mean import card as matching_mean
 from perturbkit.models.mean_delta import card as mean_delta
 from perturbkit.models.no_change import card as no_change
+from perturbkit.models.shifted_controls import card as shifted_controls
 
 MODELS = Catalog(ModelCard, globals())

@@ -1,7 +1,8 @@
-"""What the family of models promises: the card, and the two shapes a model of profiles can have."""
+"""What the family of models promises: the card, and the shapes that a model can have."""
 
-from dataclasses import dataclass
-from typing import Any, Protocol, Self, runtime_checkable
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -11,13 +12,16 @@ from perturbkit.core.config import Config
 from perturbkit.core.features import Features
 from perturbkit.core.responses import Responses
 
+if TYPE_CHECKING:
+    from perturbkit.models.cells import CellBatch, CellData, PredictedCells
+
 State = tuple[dict[str, np.ndarray], dict[str, Any]]
 """What a fitted model is: arrays (safetensors) and plain values (JSON)."""
 
 
 @runtime_checkable
 class FittedModel(Protocol):
-    """What every fitted model of profiles does."""
+    """What every fitted model does."""
 
     def predict(self, conditions: pl.DataFrame) -> Responses:
         """Predict any conditions, each with its status: seen, prior, neighbour or refused.
@@ -62,9 +66,42 @@ class TrainedModel(FittedModel, Protocol):
         ...
 
 
+class CellModel(FittedModel, Protocol):
+    """A model of cells: it learns from single cells and can answer with some.
+
+    Trained ones are `nn.Module`s with `build`, `encode` and `loss`; the others have
+    `fit(config, cells, features, rng)`. `predict` gives the mean in the unit of the profiles.
+    """
+
+    @classmethod
+    def build(
+        cls, config: Any, cells: "CellData", features: Features | None, rng: np.random.Generator
+    ) -> Self:
+        """Make an untrained model whose vocabularies are those of the training cells."""
+        ...
+
+    def encode(self, conditions: pl.DataFrame) -> dict[str, Any]:
+        """Return conditions as tensors with the first axis c; held-out ones must not fail."""
+        ...
+
+    def statuses(self, conditions: pl.DataFrame) -> np.ndarray:
+        """Return how each condition can be answered: seen, prior, neighbour or refused."""
+        ...
+
+    def loss(self, batch: "CellBatch") -> Any:
+        """Return the scalar loss of one batch."""
+        ...
+
+    def predict_cells(
+        self, conditions: pl.DataFrame, n: int, rng: np.random.Generator
+    ) -> "PredictedCells":
+        """Draw `n` cells of each condition; refused conditions have none."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelCard(Card):
-    """A model of profiles."""
+    """A model."""
 
     config: type[Config]
     """its hyper-parameters"""
@@ -72,6 +109,14 @@ class ModelCard(Card):
     """its class"""
     trained: bool = False
     """whether the training loop fits it (`build`, `loss`) or it fits itself (`fit`)"""
+    level: Literal["profiles", "cells"] = "profiles"
+    """what it learns from: mean responses, or single cells"""
+    batches: Literal["cells", "sets"] = "cells"
+    """of a trained model of cells: shuffled cells, or sets of cells of one condition and batch"""
+    controls: bool = False
+    """of a trained model of cells: whether each cell comes with a matched control cell"""
+    train: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """settings of the training loop that suit it, over the defaults of `TrainConfig`"""
     baseline: bool = False
     """whether it belongs beside every score"""
     needs: frozenset[str] = frozenset()

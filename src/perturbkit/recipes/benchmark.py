@@ -21,6 +21,7 @@ from perturbkit.core.rng import named_rng
 from perturbkit.data.profiles import responses_of
 from perturbkit.data.screens import open_screen
 from perturbkit.data.splits import SplitConfig, make_split
+from perturbkit.data.store import store_of
 from perturbkit.metrics.pooling import joined
 from perturbkit.metrics.score import CEILING, Scores, score
 from perturbkit.models import MODELS
@@ -136,6 +137,8 @@ def run_task(task: TaskConfig, folder: Path, watch: Watch | None = None) -> Task
         task.screen.source, unit=task.screen.unit, seed=task.seed, **task.screen.options
     )
     truth = responses_of(screen, named_rng(task.seed, "halves"))
+    names = task.models or tuple(MODELS)
+    cells = store_of(screen) if screen.level == "cells" and _any_of_cells(names) else None
     n_folds = task.split.folds or 1
     parts: list[Scores] = []
     seconds: dict[str, tuple[float, float]] = {}
@@ -143,14 +146,15 @@ def run_task(task: TaskConfig, folder: Path, watch: Watch | None = None) -> Task
     for fold in range(n_folds):
         config = task.split.replace(fold=fold) if task.split.folds else task.split
         split = make_split(truth.conditions, config, named_rng(task.seed, "split"))
-        data = fit_data(truth, split, "auto", named_rng(task.seed, "features"))
+        data = fit_data(truth, split, "auto", named_rng(task.seed, "features"), cells)
         test = truth.select(split.rows(truth, "test"))
         predictions = {}
-        names = task.models or tuple(MODELS)
         for i, name in enumerate(names):
             if watch is not None:
                 watch(f"{task.name}, fold {fold + 1} of {n_folds}: {name}", i, len(names))
             why = why_not(MODELS[name], data.train, test.conditions, data.features)
+            if MODELS[name].level == "cells" and cells is None:
+                why = "it learns from single cells and the screen holds profiles"
             if why:
                 declined[name] = why
                 continue
@@ -168,10 +172,21 @@ def run_task(task: TaskConfig, folder: Path, watch: Watch | None = None) -> Task
     return TaskResult(task, scores, seconds, declined)
 
 
+def _any_of_cells(names: Sequence[str]) -> bool:
+    return any(MODELS[name].level == "cells" for name in names)
+
+
+def training(card: ModelCard) -> TrainConfig:
+    """Return the settings of the training loop that suit a model."""
+    return TrainConfig.parse(dict(card.train))
+
+
 def fingerprint(task: TaskConfig, model: str, fold: int) -> str:
     """Return what identifies a prediction: data, split, fold, seed, model and its settings."""
-    about = [task.screen.plain(), task.split.plain(), task.seed, fold, model,
-             MODELS[model].config().plain(), TrainConfig().plain(), __version__]  # fmt: skip
+    card = MODELS[model]
+    settings = [card.config().plain(), training(card).plain()]
+    about = [task.screen.plain(), task.split.plain(), task.seed, fold, model, *settings,
+             __version__]  # fmt: skip
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -186,8 +201,8 @@ def predicted(
     place.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     try:
-        model = fit_member(MemberPlan(card, card.config(), TrainConfig(), task.seed, 0), data,
-                           None, None)  # fmt: skip
+        plan = MemberPlan(card, card.config(), training(card), task.seed, 0)
+        model = fit_member(plan, data, None, None)
         fitted = time.perf_counter()
         answer = model.predict(test.conditions)
     except PerturbkitError as error:

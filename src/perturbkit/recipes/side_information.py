@@ -9,10 +9,12 @@ from perturbkit.core.errors import ConfigError
 from perturbkit.core.features import Features
 from perturbkit.core.responses import Responses
 from perturbkit.data.splits import Split
+from perturbkit.data.store import CellStore
 from perturbkit.genes import EMBEDDINGS
 from perturbkit.genes.embed import embed
 from perturbkit.graphs.read import read_graph
 from perturbkit.models.target_features import loadings_of
+from perturbkit.train.cells import cell_data
 from perturbkit.train.profiles import FitData
 
 
@@ -50,16 +52,24 @@ def features_for(what: str, train: Responses, rng: np.random.Generator) -> Featu
     return embed(embedding, read_graph(source, place), rng)
 
 
-def fit_data(truth: Responses, split: Split, what: str, rng: np.random.Generator) -> FitData:
-    """Return what models are fitted on: training and validation conditions, and features.
+def fit_data(
+    truth: Responses, split: Split, what: str, rng: np.random.Generator,
+    cells: CellStore | None = None,
+) -> FitData:  # fmt: skip
+    """Return what models are fitted on: training and validation conditions, features, cells.
 
     Args:
         truth: every measured condition.
         split: the fold of each.
         what: the study's `features` setting; see `features_for`.
-        rng: source of randomness of the features.
+        rng: source of randomness of the features and of the choice of validation cells.
+        cells: the single cells, where models of cells are to be fitted.
     """
     train = truth.select(split.rows(truth, "train"))
     val_rows = split.rows(truth, "val")
     features = features_for(what, train, rng)
-    return FitData(train, truth.select(val_rows) if len(val_rows) else None, features)
+    val = truth.select(val_rows) if len(val_rows) else None
+    single = None
+    if cells is not None:
+        single = cell_data(cells, train, () if val is None else val.keys, rng)
+    return FitData(train, val, features, single)

@@ -76,6 +76,9 @@ def resolve(
         FileError: the TOML file is missing.
     """
     values = _plain(recipe)
+    kind = str(values.get("model", {}).get("kind", "lpm"))
+    if kind in MODELS:
+        values = merge({"train": dict(MODELS[kind].train)}, values)
     if screen is not None:
         values = merge(values, {"screen": {"source": str(screen)}})
     for assignment in settings:

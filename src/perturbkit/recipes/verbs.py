@@ -24,11 +24,11 @@ from perturbkit.core.units import RELATIVE_UNITS
 from perturbkit.data.profiles import responses_of
 from perturbkit.data.screens import open_screen
 from perturbkit.data.splits import Split, make_split
+from perturbkit.data.store import store_of
 from perturbkit.metrics.score import Scores
 from perturbkit.metrics.score import score as score_responses
 from perturbkit.models import MODELS
 from perturbkit.models.baselines_for import baselines_for
-from perturbkit.models.card import FittedModel
 from perturbkit.recipes.experiment import Experiment
 from perturbkit.recipes.side_information import fit_data
 from perturbkit.recipes.studies import resolve
@@ -87,7 +87,8 @@ def fit(
     truth = responses_of(opened, named_rng(seed, "halves"))
     experiment = _with_split_kind(experiment, truth)
     split = make_split(truth.conditions, experiment.split, named_rng(seed, "split"))
-    data = fit_data(truth, split, experiment.features, named_rng(seed, "features"))
+    cells = store_of(opened) if experiment.card.level == "cells" else None
+    data = fit_data(truth, split, experiment.features, named_rng(seed, "features"), cells)
     run = Run.create(out, experiment.plain(), resume=resume, force=force)
     with run.lock():
         if run.is_finished:
@@ -149,7 +150,7 @@ class Fitted:
     """A run's model, ready to predict."""
 
     run: Run
-    members: list[FittedModel]
+    members: list[Any]
 
     @classmethod
     def open(cls, run: str | Path | Run) -> "Fitted":
@@ -192,7 +193,7 @@ def predict(
         message = f"cannot write {out}: predictions are written as .csv, .tsv or .parquet"
         raise FileError(message)
     fitted = Fitted.open(run)
-    asked = _asked(fitted.run, conditions, contexts, table)
+    asked = conditions_asked(fitted.run, conditions, contexts, table)
     predicted = fitted.predict(asked)
     if out is not None:
         write_responses(predicted, Path(out))
@@ -210,12 +211,17 @@ def predicted_controls(run: str | Path | Run, predicted: Responses) -> np.ndarra
     return controls.mean_cg[where]
 
 
-def _asked(
+def conditions_asked(
     run: Run,
     conditions: Sequence[str] | pl.DataFrame,
     contexts: Sequence[str] | None,
     table: Path | None,
 ) -> pl.DataFrame:
+    """Return the table of what a user asks a run to predict.
+
+    Raises:
+        SchemaError: nothing, or a notation that cannot be read.
+    """
     parts = []
     if isinstance(conditions, pl.DataFrame):
         parts.append(condition_table(conditions_of(conditions)))

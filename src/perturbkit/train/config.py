@@ -16,6 +16,10 @@ class TrainConfig(Config):
     """conditions in one block"""
     block_readouts: int = Field(default=512, ge=1)
     """readouts in one block"""
+    batch_cells: int = Field(default=256, ge=1)
+    """cells in one batch, for models of cells"""
+    set_cells: int = Field(default=32, ge=1)
+    """cells in one set at most, for models of sets of cells"""
     learning_rate: float = Field(default=4e-3, gt=0)
     """the highest learning rate of the schedule"""
     schedule: Literal["one_cycle", "exponential", "constant"] = "one_cycle"

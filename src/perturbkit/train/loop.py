@@ -31,8 +31,10 @@ _CHECK_EVERY = 20
 class Source(Protocol):
     """Where batches come from; the order is a function of the epoch alone."""
 
-    n_batches: int
-    """batches in one epoch"""
+    @property
+    def n_batches(self) -> int:
+        """Batches in one epoch."""
+        ...
 
     def epoch(self, epoch: int, start: int, device: torch.device) -> Iterator[Any]:
         """Yield the batches of an epoch from batch `start` on."""

@@ -1,4 +1,4 @@
-"""Fit a model of profiles: batches in blocks, members of an ensemble, validation."""
+"""Fit the members of an ensemble: batches in blocks for models of profiles, validation."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from perturbkit.core.errors import PerturbkitError
+from perturbkit.core.errors import PerturbkitError, SchemaError
 from perturbkit.core.features import Features
 from perturbkit.core.responses import Responses
 from perturbkit.core.rng import named_rng
@@ -16,6 +16,8 @@ from perturbkit.core.run import Run
 from perturbkit.data.sampler import BlockSampler
 from perturbkit.models.block import Block
 from perturbkit.models.card import ModelCard
+from perturbkit.models.cells import CellData
+from perturbkit.train.cells import build_of_cells
 from perturbkit.train.config import TrainConfig
 from perturbkit.train.loop import Event, Hooks, train
 
@@ -33,6 +35,8 @@ class FitData:
     """validation conditions, for early stopping; None where there are none"""
     features: Features | None
     """features of genes or compounds, where there are any"""
+    cells: CellData | None = None
+    """the single cells, for models of cells; None for a screen of profiles"""
 
 
 class BlockSource:
@@ -86,12 +90,15 @@ def fit_member(plan: MemberPlan, data: FitData, run: Run | None, watch: Watch | 
     """
     rng = partial(named_rng, plan.seed, "member", plan.member)
     if not plan.card.trained:
-        return plan.card.model.fit(plan.config, data.train, data.features, rng("fit"))
-    model = plan.card.model.build(plan.config, data.train, data.features, rng("build"))
-    values = model.training_values(data.train, rng("targets"), held_out=False)
-    seed = int(rng("order").integers(2**31))
-    source = BlockSource(model.encode(data.train.conditions), values, plan.train, seed)
-    hooks = Hooks(validate=_validation(model, data.val, rng("validation")))
+        known = _cells(plan, data) if plan.card.level == "cells" else data.train
+        return plan.card.model.fit(plan.config, known, data.features, rng("fit"))
+    if plan.card.level == "cells":
+        model, source, validate = build_of_cells(
+            plan.card, plan.config, _cells(plan, data), data.features, plan.train, rng
+        )
+    else:
+        model, source, validate = _build(plan, data, rng)
+    hooks = Hooks(validate=validate)
     if run is not None:
         hooks.folder = run.path / "checkpoints" / f"member_{plan.member}"
         hooks.record = partial(_record, run, plan.member)
@@ -99,6 +106,27 @@ def fit_member(plan: MemberPlan, data: FitData, run: Run | None, watch: Watch | 
         hooks.watch = partial(watch, plan.member)
     train(model, source, plan.train, rng("train"), hooks)
     return model.to("cpu").eval()
+
+
+def _build(
+    plan: MemberPlan, data: FitData, rng: Callable[[str], np.random.Generator]
+) -> tuple[Any, BlockSource, Callable[[], float] | None]:
+    """Return an untrained model of profiles, its batches, and its validation loss."""
+    model = plan.card.model.build(plan.config, data.train, data.features, rng("build"))
+    values = model.training_values(data.train, rng("targets"), held_out=False)
+    seed = int(rng("order").integers(2**31))
+    source = BlockSource(model.encode(data.train.conditions), values, plan.train, seed)
+    return model, source, _validation(model, data.val, rng("validation"))
+
+
+def _cells(plan: MemberPlan, data: FitData) -> CellData:
+    if data.cells is None:
+        message = (
+            f"{plan.card.name} learns from single cells and the screen holds profiles; open the "
+            "file of the cells, or take a model of profiles (`perturbkit list models`)"
+        )
+        raise SchemaError(message)
+    return data.cells
 
 
 def _record(run: Run, member: int, event: Event) -> None:

@@ -27,10 +27,12 @@ TYPES = ("uint16", "uint32", "float32")
 class CellStore:
     """Cells by readouts as a CSR matrix on disk, cells of one condition side by side.
 
-    Make one with `write_store`, open it with `CellStore.open`. Nothing is read until asked for.
+    Make one with `write_store`, open it with `CellStore.open`: nothing is read until asked for.
+    `store_of` makes one in memory.
     """
 
-    folder: Path
+    folder: Path | None
+    """where it lies; None for a store in memory"""
     readouts: Vocabulary
     conditions: pl.DataFrame
     """the conditions, with `n_cells`"""
@@ -74,11 +76,13 @@ class CellStore:
         return store
 
     def verify(self) -> None:
-        """Compare the checksum of each array with the manifest's.
+        """Compare the checksum of each array with the manifest's; a store in memory has none.
 
         Raises:
             FileError: one differs.
         """
+        if self.folder is None:
+            return
         about: Any = read_json(self.folder / MANIFEST)
         for name, entry in about["arrays"].items():
             if sha256(self.folder / f"{name}.bin") != entry["sha256"]:

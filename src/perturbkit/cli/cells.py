@@ -1,0 +1,45 @@
+"""`perturbkit cells`: what models of single cells answer with."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Single cells from models of cells.")
+
+
+@app.command("predict")
+def predict(
+    run: Annotated[Path, typer.Argument(help="A run of a model of cells.")],
+    conditions: Annotated[
+        list[str] | None,
+        typer.Argument(help="Conditions: JAK2, STAT1+IRF1, drug@10uM; quote those with blanks."),
+    ] = None,
+    context: Annotated[
+        list[str] | None,
+        typer.Option(help="Contexts to predict in (repeatable); default: all of the run."),
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(help="CSV or Parquet of conditions: perturbation, context, dose_um, ..."),
+    ] = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="Cells of each condition.")] = 100,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .h5ad file to write.")] = Path(
+        "cells.h5ad"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw.")] = 0,
+) -> None:
+    """Draw single cells of conditions; what the model cannot know is refused and has none."""
+    from perturbkit.recipes.cells import predict_cells
+
+    drawn = predict_cells(
+        run, conditions or (), n=n, contexts=context, table=table, out=out, seed=seed
+    )
+    n_refused = sum(x is None for x in drawn.x)
+    typer.echo(f"wrote {n} cells of each of {len(drawn.x) - n_refused} conditions to {out}")
+    if n_refused:
+        typer.echo(
+            f"{n_refused} conditions were refused and have no cells: the model knows neither the "
+            "perturbation nor anything like it, or not the context",
+            err=True,
+        )
