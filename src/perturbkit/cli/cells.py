@@ -43,3 +43,35 @@ def predict(
             "perturbation nor anything like it, or not the context",
             err=True,
         )
+
+
+@app.command("store")
+def store(
+    files: Annotated[list[Path], typer.Argument(help="h5ad files of one screen, by rows.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")],
+    unit: Annotated[
+        str | None, typer.Option(help="Unit of the values, if the file does not state it.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of prepare: --set control=NT, --set context=line."),
+    ] = None,
+    *,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """Write cells as a memory-mapped store, so that training needs little memory."""
+    from perturbkit.cli.progress import bar
+    from perturbkit.core.config import set_value
+    from perturbkit.data.prepare import PrepareConfig
+    from perturbkit.data.store import write_store
+
+    values: dict[str, object] = {"unit": unit} if unit else {}
+    for assignment in set_ or ():
+        set_value(values, assignment)
+    with bar(quiet=quiet) as watch:
+        written = write_store(files, out, PrepareConfig.parse(values), watch)
+    typer.echo(
+        f"{written.n_cells:,} cells of {written.conditions.height:,} conditions, "
+        f"{len(written.readouts):,} readouts in {written.unit}, in {out}"
+    )
+    typer.echo(f"next: perturbkit fit MODEL --screen {out}")

@@ -18,16 +18,14 @@ from perturbkit.core.errors import ConfigError, PerturbkitError, unknown_name
 from perturbkit.core.files import atomic_path, read_json, write_json, write_text
 from perturbkit.core.responses import Responses
 from perturbkit.core.rng import named_rng
-from perturbkit.data.profiles import responses_of
-from perturbkit.data.screens import open_screen
 from perturbkit.data.splits import SplitConfig, make_split
-from perturbkit.data.store import store_of
 from perturbkit.metrics.pooling import joined
 from perturbkit.metrics.score import CEILING, Scores, score
 from perturbkit.models import MODELS
 from perturbkit.models.applies import why_not
 from perturbkit.models.card import ModelCard
 from perturbkit.recipes.experiment import ScreenConfig
+from perturbkit.recipes.opening import open_source
 from perturbkit.recipes.side_information import fit_data
 from perturbkit.report.leaderboard import leaderboard_html, leaderboard_markdown
 from perturbkit.train.config import TrainConfig
@@ -133,12 +131,10 @@ def benchmark(
 
 def run_task(task: TaskConfig, folder: Path, watch: Watch | None = None) -> TaskResult:
     """Run one task, reading what an earlier run of equal settings predicted."""
-    screen = open_screen(
-        task.screen.source, unit=task.screen.unit, seed=task.seed, **task.screen.options
-    )
-    truth = responses_of(screen, named_rng(task.seed, "halves"))
+    opened = open_source(task.screen, task.seed)
+    truth = opened.truth(named_rng(task.seed, "halves"))
     names = task.models or tuple(MODELS)
-    cells = store_of(screen) if screen.level == "cells" and _any_of_cells(names) else None
+    cells = opened.cells() if opened.has_cells and _any_of_cells(names) else None
     n_folds = task.split.folds or 1
     parts: list[Scores] = []
     seconds: dict[str, tuple[float, float]] = {}

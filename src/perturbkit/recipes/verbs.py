@@ -21,15 +21,14 @@ from perturbkit.core.rng import named_rng
 from perturbkit.core.run import Run
 from perturbkit.core.screen import Screen
 from perturbkit.core.units import RELATIVE_UNITS
-from perturbkit.data.profiles import responses_of
 from perturbkit.data.screens import open_screen
 from perturbkit.data.splits import Split, make_split
-from perturbkit.data.store import store_of
 from perturbkit.metrics.score import Scores
 from perturbkit.metrics.score import score as score_responses
 from perturbkit.models import MODELS
 from perturbkit.models.baselines_for import baselines_for
 from perturbkit.recipes.experiment import Experiment
+from perturbkit.recipes.opening import open_source
 from perturbkit.recipes.side_information import fit_data
 from perturbkit.recipes.studies import resolve
 from perturbkit.recipes.summaries import controls_for
@@ -82,12 +81,11 @@ def fit(
     """
     experiment = resolve(recipe, screen, tuple(settings))
     seed = experiment.seed
-    source = experiment.screen
-    opened = open_screen(source.source, unit=source.unit, seed=seed, **source.options)
-    truth = responses_of(opened, named_rng(seed, "halves"))
+    opened = open_source(experiment.screen, seed)
+    truth = opened.truth(named_rng(seed, "halves"))
     experiment = _with_split_kind(experiment, truth)
     split = make_split(truth.conditions, experiment.split, named_rng(seed, "split"))
-    cells = store_of(opened) if experiment.card.level == "cells" else None
+    cells = opened.cells() if experiment.card.level == "cells" else None
     data = fit_data(truth, split, experiment.features, named_rng(seed, "features"), cells)
     run = Run.create(out, experiment.plain(), resume=resume, force=force)
     with run.lock():
