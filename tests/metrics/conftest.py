@@ -14,9 +14,10 @@ def _counts(mean_g: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     return rng.poisson(rate).astype(np.float32)
 
 
-def _adata(x: np.ndarray, labels: list[str]) -> ad.AnnData:
-    total = x.sum(1, keepdims=True)
-    x = np.log1p(x / np.maximum(total, 1) * np.median(total)).astype(np.float32)
+def _adata(x: np.ndarray, labels: list[str], unit: str) -> ad.AnnData:
+    if unit != "counts":
+        total = x.sum(1, keepdims=True)
+        x = np.log1p(x / np.maximum(total, 1) * np.median(total)).astype(np.float32)
     obs = pd.DataFrame(
         {"target_gene": pd.Categorical(labels)}, index=[str(i) for i in range(len(labels))]
     )
@@ -25,7 +26,7 @@ def _adata(x: np.ndarray, labels: list[str]) -> ad.AnnData:
 
 
 def make_pair(
-    n_perturbations: int, n_cells: int, n_genes: int, n_control: int
+    n_perturbations: int, n_cells: int, n_genes: int, n_control: int, unit: str = "log1p_cp10k"
 ) -> tuple[ad.AnnData, ad.AnnData]:
     """Measured and predicted cells; the draws are those of the script cell-eval was timed with."""
     rng = np.random.default_rng(0)
@@ -44,15 +45,15 @@ def make_pair(
                 change = 0.6 * change + own.normal(0, 0.1, n_genes)
             x.append(_counts(base * np.exp(change), n_cells, rng))
             labels += [f"G{i}"] * n_cells
-        sides.append(_adata(np.vstack(x), labels))
+        sides.append(_adata(np.vstack(x), labels, unit))
     return sides[0], sides[1]
 
 
-def to_screen(adata: ad.AnnData) -> Screen:
+def to_screen(adata: ad.AnnData, unit="log1p_cp10k") -> Screen:
     labelled = adata.copy()
     labels = labelled.obs["target_gene"].astype(str)
     labelled.obs["target_gene"] = labels.replace({"non-targeting": "control"})
-    return Screen.of(labelled, level="cells", unit="log1p_cp10k", perturbation="target_gene")
+    return Screen.of(labelled, level="cells", unit=unit, perturbation="target_gene")
 
 
 @pytest.fixture(scope="session")
@@ -69,3 +70,10 @@ def small_adata() -> tuple[ad.AnnData, ad.AnnData]:
 @pytest.fixture(scope="session")
 def small_pair(small_adata) -> tuple[Screen, Screen]:
     return to_screen(small_adata[0]), to_screen(small_adata[1])
+
+
+@pytest.fixture(scope="session")
+def small_counts_pair() -> tuple[Screen, Screen]:
+    """The small pair as counts, which every metric of cells takes."""
+    truth, predicted = make_pair(12, 30, 320, 60, "counts")
+    return to_screen(truth, "counts"), to_screen(predicted, "counts")

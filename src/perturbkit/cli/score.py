@@ -18,7 +18,7 @@ def score(  # noqa: PLR0913, PLR0917  (the options of two ways to score)
         Path | None,
         typer.Option(help="Measured cells or means: score a file of anyone's predictions."),
     ] = None,
-    profile: Annotated[str, typer.Option(help="With --truth: full, vcc or minimal.")] = "",
+    profile: Annotated[str, typer.Option(help="With --truth: full, vcc, minimal, ...")] = "",
     compat: Annotated[str, typer.Option(help="With --truth: cell-eval, for its rules.")] = "",
     perturbation: Annotated[str, typer.Option(help="With --truth: column of labels.")] = "",
     control: Annotated[str, typer.Option(help="With --truth: label of the controls.")] = "",

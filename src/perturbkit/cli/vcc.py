@@ -105,7 +105,9 @@ def score(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Also write the table: .csv or .parquet.")
     ] = None,
-    profile: Annotated[str, typer.Option(help="vcc, vcc2026, full or minimal.")] = "vcc",
+    profile: Annotated[
+        str, typer.Option(help="vcc, full or minimal; vcc2026 for raw counts on both sides.")
+    ] = "vcc",
     compat: Annotated[
         str,
         typer.Option(

@@ -24,7 +24,13 @@ from perturbkit.metrics.align import mean_over_conditions
 from perturbkit.metrics.cells.pair import Rules
 from perturbkit.metrics.cells.run import profile_cards, score_cells
 from perturbkit.metrics.score import CEILING, score
-from perturbkit.metrics.vcc import log_normalized, read_submission, scaled_score
+from perturbkit.metrics.vcc import (
+    log_normalized,
+    read_submission,
+    replicate_score,
+    scaled_score,
+    whole_counts,
+)
 
 PERTURBATION_COLUMNS = ("perturbation", "target_gene", "condition", "gene", "guide_identity",
                         "drug", "treatment")  # fmt: skip
@@ -95,7 +101,12 @@ def score_foreign(
         table = found.table
         if options.profile == "vcc":
             table = pl.concat([table, _challenge_row(table, clip=rules == "cell-eval")])
+        if options.profile == "vcc2026":
+            table = pl.concat([table, _replicate_row(table)])
         return ForeignScores(table, found.notes)
+    if options.profile == "vcc2026":
+        message = "the profile vcc2026 needs counts of cells on both sides, and one holds means"
+        raise UnitError(message)
     if options.compat == "cell-eval":
         message = (
             "cell-eval's rules need cells on both sides, and one side holds means; drop --compat, "
@@ -114,6 +125,18 @@ def _challenge_row(table: pl.DataFrame, *, clip: bool) -> pl.DataFrame:
     row = {"metric": "vcc_score", "value": value, "low": nan, "high": nan,
            "n": int(table["n"].min()), "baseline": 0.0, "ceiling": ceiling,  # pyright: ignore
            "better": "higher", "best": 100.0, "reason": ""}  # fmt: skip
+    return pl.DataFrame([row], schema=table.schema)
+
+
+def _replicate_row(table: pl.DataFrame) -> pl.DataFrame:
+    """The score of 2026: 0 is the mean response, 100 one half of the cells predicting the other."""
+    columns = [dict(table.select("metric", c).rows()) for c in ("value", "baseline", "ceiling")]
+    value = replicate_score(columns[0], columns[1], columns[2])["score"]
+    nan = float("nan")
+    reason = "" if np.isfinite(value) else "a metric has no value, or replicate equals baseline"
+    row = {"metric": "vcc2026_score", "value": value, "low": nan, "high": nan,
+           "n": int(table["n"].min()), "baseline": 0.0, "ceiling": 100.0,  # pyright: ignore
+           "better": "higher", "best": nan, "reason": reason}  # fmt: skip
     return pl.DataFrame([row], schema=table.schema)
 
 
@@ -209,11 +232,15 @@ def _of_adata(
         screen = Screen.of(adata, level="profiles", unit=unit, columns=columns)  # pyright: ignore
         return responses_of(screen)
     matrix = sparse.csr_matrix(adata.X, dtype=np.float32)
-    total = None if options.compat == "cell-eval" else TOTAL
-    adata.X = log_normalized(matrix, file.name, total)
+    unit = "counts" if options.profile == "vcc2026" else "log1p_cp10k"
+    if unit == "counts":
+        adata.X = whole_counts(matrix, file.name)
+    else:
+        total = None if options.compat == "cell-eval" else TOTAL
+        adata.X = log_normalized(matrix, file.name, total)
     if bare and isinstance(controls, Screen):
         adata = _with_controls(adata, controls, columns.get("context"), file)
-    return Screen.of(adata, level="cells", unit="log1p_cp10k", columns=columns)
+    return Screen.of(adata, level="cells", unit=unit, columns=columns)
 
 
 def _with_controls(

@@ -32,6 +32,10 @@ INNER, WATERMARK, WATERMARK_TEXT = "pred.h5ad.zst", "watermark.txt", b"vcc-prep"
 
 BASELINES = {"overlap_at_N": 0.106, "discrimination_score_l1": 0.514, "mae": 0.027}
 """What the challenge's mean baseline scored on its validation set: DES, PDS and MAE."""
+LOWER_IS_BETTER = frozenset({"expr_mse_norm", "lfc_nmae"})
+CLIPPED = "expr_mse_norm"
+MAX_LIBRARY = 1e6
+"""Counts of one cell beyond which the official tool of 2026 refuses."""
 BEST = {"overlap_at_N": 1.0, "discrimination_score_l1": 1.0, "mae": 0.0}
 
 
@@ -63,6 +67,34 @@ def scaled_score(
             raise SchemaError(message)
         part = (values[name] - baselines[name]) / (best - baselines[name])
         scaled[name] = 100 * (float(np.nan_to_num(max(part, 0.0))) if clip else float(part))
+    return scaled | {"score": float(np.mean(list(scaled.values())))}
+
+
+def replicate_score(
+    values: Mapping[str, float], baselines: Mapping[str, float], replicates: Mapping[str, float]
+) -> dict[str, float]:
+    """Scale each member so that the mean response is 0 and a replicate is 1, and average them.
+
+    Nothing is clipped but the relative squared error, whose scaled value lies between 0 and 1.
+
+    Args:
+        values: the members.
+        baselines: what the mean response scores.
+        replicates: what one half of the measured cells scores against the other.
+
+    Returns:
+        The members and their mean, `score`, times 100 each; NaN where a replicate is no better
+        than the mean response.
+
+    Source:
+        Virtual Cell Challenge 2026 (cell-eval2 0.20.0).
+    """
+    scaled = {}
+    for name, value in values.items():
+        span = replicates[name] - baselines[name]
+        sign = -1 if name in LOWER_IS_BETTER else 1
+        part = (value - baselines[name]) / span if sign * span > 0 else float("nan")
+        scaled[name] = 100 * float(np.clip(part, 0, 1) if name == CLIPPED else part)
     return scaled | {"score": float(np.mean(list(scaled.values())))}
 
 
@@ -182,6 +214,31 @@ def log_normalized(matrix: sparse.csr_matrix, whose: str, total: float | None) -
     return sparse.csr_matrix(
         (logged.astype(np.float32), matrix.indices, matrix.indptr), shape=matrix.shape
     )
+
+
+def whole_counts(matrix: sparse.csr_matrix, whose: str) -> sparse.csr_matrix:
+    """Return the counts, refusing what the official tool of 2026 refuses.
+
+    Raises:
+        UnitError: negative values, fractions, or a cell of more than MAX_LIBRARY counts.
+    """
+    values = matrix.data
+    if values.size and (values.min() < 0 or not np.isfinite(values).all()):
+        message = f"{whose} holds negative or infinite values; the scores of 2026 need raw counts"
+        raise UnitError(message)
+    if (values != np.rint(values)).any():
+        message = (
+            f"{whose} holds fractions; the scores of 2026 need raw counts, which cannot be had "
+            "back from normalized values: give whole counts, or score with --profile full"
+        )
+        raise UnitError(message)
+    most = float(matrix.sum(1).max()) if values.size else 0.0
+    if most > MAX_LIBRARY:
+        message = (
+            f"{whose} has a cell of {most:,.0f} counts; at most {MAX_LIBRARY:,.0f} are accepted"
+        )
+        raise UnitError(message)
+    return matrix
 
 
 def _check_shape(

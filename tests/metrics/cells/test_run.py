@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import anndata as ad
 import numpy as np
+import polars as pl
 import pytest
 from scipy import sparse
 from scipy.spatial.distance import cdist
@@ -39,26 +40,29 @@ def rebuilt(screen: Screen, x=None, rows=slice(None), genes=slice(None), **obs) 
         (screen.adata.X if x is None else x)[rows][:, genes],
         obs=screen.adata.obs.iloc[rows].assign(**obs), var=screen.adata.var.iloc[genes],
     )  # fmt: skip
-    return Screen.of(adata, level="cells", unit="log1p_cp10k")
+    return Screen.of(adata, level="cells", unit=screen.unit)
 
 
 @pytest.mark.parametrize("name", FAST)
 @pytest.mark.parametrize("rules", ["perturbkit", "cell-eval"])
-def test_truth_is_best(small_pair, name, rules) -> None:
+def test_truth_is_best(small_counts_pair, name, rules) -> None:
     card = CELL_METRICS[name]
-    parts = card.fn(pair_of((small_pair[0], small_pair[0]), rules))
+    parts = card.fn(pair_of((small_counts_pair[0], small_counts_pair[0]), rules))
     if card.better == "neither":
         assert (parts > 0).all()
         return
     value = np.array([card.pool(parts)]) if card.pool else parts[~np.isnan(parts)]
-    np.testing.assert_allclose(value, card.best, atol=1e-4 if name in NEAR else 1e-6)
+    if card.better == "lower" and card.bounds[0] < card.best:
+        assert (value <= card.best).all(), "noise is taken off where there is none"
+        return
+    np.testing.assert_allclose(value, card.best, atol=1e-3 if name in NEAR else 1e-6)
     assert len(value) or name == "lfc_nmae", "ten significant genes are too many for 30 cells"
 
 
 @pytest.mark.parametrize("name", FAST)
-def test_bounds_and_order_of_cells_and_genes(small_pair, name) -> None:
+def test_bounds_and_order_of_cells_and_genes(small_counts_pair, name) -> None:
     card = CELL_METRICS[name]
-    truth, predicted = small_pair
+    truth, predicted = small_counts_pair
     rng = np.random.default_rng(1)
     order = rng.permutation(predicted.adata.n_obs)
     moved = rebuilt(predicted, rows=order, genes=rng.permutation(predicted.adata.n_vars))
@@ -155,9 +159,9 @@ def test_control_against_control_finds_nothing(small_pair) -> None:
     assert "no gene changes significantly" in table["reason"].item()
 
 
-def test_references_stand_beside_every_score(small_pair) -> None:
-    scores = run(*small_pair, n_bootstrap=100)
-    assert scores.complete
+def test_references_stand_beside_every_score(small_counts_pair) -> None:
+    scores = run(*small_counts_pair, n_bootstrap=100)
+    assert set(scores.table.filter(pl.col("value").is_nan())["metric"]) <= {"lfc_nmae"}
     rows = {r["metric"]: r for r in scores.table.iter_rows(named=True)}
     assert rows["discrimination_score_l2"]["baseline"] == pytest.approx(0.5, abs=0.2)
     assert rows["pearson_delta"]["baseline"] < rows["pearson_delta"]["value"]

@@ -9,6 +9,8 @@ from perturbkit.core.condition import conditions_of
 from perturbkit.core.errors import SchemaError, UnitError
 from perturbkit.core.screen import Screen
 from perturbkit.core.vocabulary import Vocabulary
+from perturbkit.data.de import log_normalized
+from perturbkit.data.stats import TARGET_SUM
 from perturbkit.metrics.cells.pair import Cells, CellsPair, Rules
 
 SCALE = 2.0
@@ -34,15 +36,17 @@ class AlignedCells:
 def align_cells(truth: Screen, predicted: Screen, rules: Rules = "perturbkit") -> AlignedCells:
     """Bring predicted cells into the genes and perturbations of the measured ones, by name.
 
+    Counts are log-normalized, and kept beside for the metrics that need them.
+
     Raises:
-        UnitError: not log-normalized, or the two sides are on different scales.
+        UnitError: neither counts nor log-normalized, or the two sides are on different scales.
         SchemaError: no gene or no perturbation in common, or a context without control.
     """
     for name, screen in (("truth", truth), ("predictions", predicted)):
-        if screen.level != "cells" or screen.unit != "log1p_cp10k":
+        if screen.level != "cells" or screen.unit not in ("log1p_cp10k", "counts"):
             message = (
-                f"{name} are {screen.level} in {screen.unit}; scores of cells need log-normalized "
-                "cells on both sides"
+                f"{name} are {screen.level} in {screen.unit}; scores of cells need counts or "
+                "log-normalized cells on both sides"
             )
             raise UnitError(message)
     _same_scale(truth, predicted)
@@ -78,6 +82,7 @@ def align_cells(truth: Screen, predicted: Screen, rules: Rules = "perturbkit") -
 class _Side:
     screen: Screen
     x_ng: sparse.csr_matrix
+    counts_ng: sparse.csr_matrix | None
     code_n: np.ndarray
     notation: list[str]
     """of each condition; empty text for controls"""
@@ -93,12 +98,15 @@ class _Side:
 
 
 def _side(screen: Screen, genes: Vocabulary) -> _Side:
-    x_ng = sparse.csr_matrix(screen.adata.X, dtype=np.float32)
+    x_ng, counts_ng = sparse.csr_matrix(screen.adata.X, dtype=np.float32), None
     if screen.readouts != genes:
         x_ng = x_ng[:, screen.readouts.encode(genes)]
+    if screen.unit == "counts":
+        x_ng, counts_ng = log_normalized(x_ng), x_ng
     conditions = conditions_of(screen.conditions)
     notation = ["" if c.is_control else c.notation for c in conditions]
-    return _Side(screen, x_ng, screen.row_codes(), notation, [c.context for c in conditions])
+    contexts = [c.context for c in conditions]
+    return _Side(screen, x_ng, counts_ng, screen.row_codes(), notation, contexts)
 
 
 def _pair(
@@ -120,7 +128,8 @@ def _pair(
             code_of[known[""]] = 0
         for p, name in enumerate(both, start=1):
             code_of[known[name]] = p
-        cells.append(Cells(side.x_ng, code_of[side.code_n], np.arange(1, len(both) + 1)))
+        code_n = code_of[side.code_n]
+        cells.append(Cells(side.x_ng, code_n, np.arange(1, len(both) + 1), side.counts_ng))
     known = sides[0].of(context)
     conditions = conditions_of(sides[0].screen.conditions)
     targets = [genes.find(conditions[known[name]].targets) for name in both]
@@ -135,9 +144,12 @@ def _pair(
 
 
 def _same_scale(truth: Screen, predicted: Screen) -> None:
-    """Refuse sides of different scale, and a side that mixes two."""
+    """Refuse sides of different scale, and a side that mixes two; counts are brought to one."""
     typical = []
     for name, screen in (("truth", truth), ("predictions", predicted)):
+        if screen.unit == "counts":
+            typical.append(TARGET_SUM)
+            continue
         x_ng = screen.adata.X
         step = max(1, x_ng.shape[0] // SAMPLE)
         sample = sparse.csr_matrix(x_ng[::step], dtype=np.float64)

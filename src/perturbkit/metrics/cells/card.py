@@ -26,6 +26,8 @@ class CellsCard(Card):
     """the value of a perfect prediction; NaN where nothing is best"""
     bounds: tuple[float, float] = (-np.inf, np.inf)
     """the range of possible values"""
+    takes: Literal["logs", "counts"] = "logs"
+    """whether it reads log-normalized values (also of cells given as counts) or needs counts"""
     profiles: frozenset[str] = frozenset({"full"})
     """the sets of metrics it belongs to"""
     undefined: str = "it is not defined for these cells"

@@ -28,6 +28,8 @@ class Cells:
     """0 for control, 1 to n_groups, -1 for cells that do not count"""
     group_p: np.ndarray
     """the group of each perturbation; two perturbations predicted alike may share one"""
+    counts_ng: Any = None
+    """raw counts of the same cells, CSR, where the cells were given as counts"""
     cache: dict[Any, Any] = field(default_factory=dict, repr=False)
     """what was computed of these cells; pairs that share them share it"""
 

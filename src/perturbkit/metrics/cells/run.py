@@ -7,12 +7,14 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from perturbkit.core.errors import unknown_name
+from perturbkit.core.errors import UnitError, unknown_name
 from perturbkit.core.screen import Screen
+from perturbkit.data.stats import TARGET_SUM
 from perturbkit.metrics.bootstrap import draw_weights, interval
 from perturbkit.metrics.cells import CELL_METRICS
 from perturbkit.metrics.cells.align import AlignedCells, align_cells
 from perturbkit.metrics.cells.card import CellsCard
+from perturbkit.metrics.cells.counts import bulk_shares
 from perturbkit.metrics.cells.pair import Cells, CellsPair, Rules
 
 LEVEL = 0.95
@@ -64,7 +66,7 @@ def score_cells(
     """Score predicted cells against measured ones of the same perturbations.
 
     Args:
-        truth: log-normalized cells, with controls in every context.
+        truth: counts or log-normalized cells, with controls in every context.
         predicted: predicted cells in any order; their controls count by cell-eval's rules only.
         metrics: names from CELL_METRICS or cards of your own, or those of `profile_cards`; the
             profile full by default, cell-eval's 28.
@@ -75,12 +77,21 @@ def score_cells(
             honest model can know exactly) and the split-half ceiling.
 
     Raises:
-        UnitError: not log-normalized, or different scales.
+        UnitError: neither counts nor log-normalized, different scales, or logs where a metric
+            needs counts.
         SchemaError: nothing in common, or a control is missing.
         UnknownNameError: no metric of that name.
     """
     names = profile_cards("full") if metrics is None else metrics
     cards = [m if isinstance(m, CellsCard) else CELL_METRICS[m] for m in names]
+    for card in cards:
+        if card.takes == "counts" and not truth.unit == predicted.unit == "counts":
+            message = (
+                f"{card.name} needs raw counts on both sides; truth is {truth.unit} and the "
+                f"predictions are {predicted.unit}. Give whole counts, or take a profile of "
+                "log-normalized cells such as full"
+            )
+            raise UnitError(message)
     aligned = align_cells(truth, predicted, rules)
     columns = {"value": aligned.pairs}
     if references:
@@ -124,10 +135,22 @@ def mean_baseline(pair: CellsPair) -> CellsPair:
     mean = means.mean(0, dtype=np.float64).astype(np.float32)
     n_k = np.bincount(pair.truth.code_n[pair.truth.code_n > 0])[1:]
     n = max(1, int(np.median(n_k)))
-    controls = pair.truth.x_ng[pair.truth.rows(0)]
-    x_ng = sparse.vstack([controls, sparse.csr_matrix(np.tile(mean, (n, 1)))], format="csr")
-    code = np.repeat([0, 1], [controls.shape[0], n])
-    cells = Cells(x_ng, code, np.ones(len(pair.perturbations), np.int64))
+    controls = pair.truth.rows(0)
+
+    def below_controls(matrix: sparse.csr_matrix, row: np.ndarray) -> sparse.csr_matrix:
+        same = sparse.csr_matrix(np.tile(row, (n, 1)))
+        return sparse.vstack([matrix[controls], same], format="csr")
+
+    counts = None
+    if pair.truth.counts_ng is not None:
+        share = bulk_shares(pair.truth)[pair.truth.group_p].mean(0)
+        library = np.asarray(pair.truth.counts_ng.sum(1)).ravel()
+        row = (share * np.median(library)).astype(np.float32)
+        counts = below_controls(pair.truth.counts_ng, row)
+        mean = np.log1p(TARGET_SUM * share).astype(np.float32)
+    code = np.repeat([0, 1], [len(controls), n])
+    group = np.ones(len(pair.perturbations), np.int64)
+    cells = Cells(below_controls(pair.truth.x_ng, mean), code, group, counts)
     return replace(pair, predicted=cells, cache={})
 
 
@@ -158,7 +181,12 @@ def _subset(pair: CellsPair, codes: list[np.ndarray], kept: np.ndarray) -> Cells
     into[0] = 0
     into[pair.truth.group_p[kept]] = np.arange(1, len(kept) + 1)
     cells = [
-        Cells(pair.truth.x_ng, np.where(c >= 0, into[c], -1), np.arange(1, len(kept) + 1))
+        Cells(
+            pair.truth.x_ng,
+            np.where(c >= 0, into[c], -1),
+            np.arange(1, len(kept) + 1),
+            pair.truth.counts_ng,
+        )
         for c in codes
     ]
     names = type(pair.perturbations)((pair.perturbations[i] for i in kept), "perturbation")
