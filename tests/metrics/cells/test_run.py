@@ -210,11 +210,11 @@ def test_mixed_scales_are_refused(small_pair) -> None:
     tenfold = predicted.adata.X.copy()
     tenfold.data = np.log1p(10 * np.expm1(tenfold.data))
     with pytest.raises(UnitError, match="different scales"):
-        run(truth, rebuilt(predicted, x=tenfold))
+        run(truth, rebuilt(predicted, x=tenfold), ["mae"])
     mixed = predicted.adata.X.toarray()
     mixed[-100:] = np.minimum(np.expm1(mixed[-100:]) * 3, 14)
     with pytest.raises(UnitError, match=r"raw and logged cells are mixed|different scales"):
-        run(truth, rebuilt(predicted, x=sparse.csr_matrix(mixed)))
+        run(truth, rebuilt(predicted, x=sparse.csr_matrix(mixed)), ["mae"])
 
 
 def test_nothing_in_common_is_refused(small_pair) -> None:
@@ -222,10 +222,10 @@ def test_nothing_in_common_is_refused(small_pair) -> None:
     adata = predicted.adata.copy()
     adata.var_names = [f"ENSG{i}" for i in range(adata.n_vars)]
     with pytest.raises(SchemaError, match="no gene in common"):
-        run(truth, Screen.of(adata, level="cells", unit="log1p_cp10k"))
+        run(truth, Screen.of(adata, level="cells", unit="log1p_cp10k"), ["mae"])
     labels = predicted.adata.obs["perturbation"].astype(str)
     with pytest.raises(SchemaError, match="no measured perturbation is predicted"):
-        run(truth, rebuilt(predicted, perturbation=labels.replace(r"^G", "X", regex=True)))
+        run(truth, rebuilt(predicted, perturbation=labels.replace("^G", "X", regex=True)), ["mae"])
     with pytest.raises(UnknownNameError, match="did you mean 'full'"):
         profile_cards("ful")
     assert {c.name for c in profile_cards("vcc")} == {
