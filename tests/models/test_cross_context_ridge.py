@@ -12,7 +12,8 @@ from perturbkit.models.cross_context_ridge import (
     leading_part,
 )
 from perturbkit.models.deltas import Effects
-from perturbkit.models.mean_delta import MeanDelta, MeanDeltaConfig
+from perturbkit.models.mean_delta import MeanDelta
+from perturbkit.models.shrunken import ShrinkageConfig
 
 
 def error(predicted, test) -> float:
@@ -55,7 +56,7 @@ def test_plain_ridge_equals_sklearn(planted_law, rng) -> None:
 def test_recovers_the_planted_law_to_its_noise(held_out, rng) -> None:
     train, test = held_out
     ridge = CrossContextRidge.fit(CrossContextRidgeConfig(), train, None, rng)
-    baseline = MeanDelta.fit(MeanDeltaConfig(), train, None, rng)
+    baseline = MeanDelta.fit(ShrinkageConfig(), train, None, rng)
     ours = error(ridge.predict(test.conditions), test)
     assert ours < 0.08  # the noise in the truth alone is 0.05
     assert ours < 0.3 * error(baseline.predict(test.conditions), test)
@@ -67,7 +68,7 @@ def test_recovers_the_planted_law_to_its_noise(held_out, rng) -> None:
 def test_every_setting_learns(held_out, rng, settings) -> None:
     train, test = held_out
     model = CrossContextRidge.fit(CrossContextRidgeConfig(**settings), train, None, rng)
-    baseline = MeanDelta.fit(MeanDeltaConfig(), train, None, rng)
+    baseline = MeanDelta.fit(ShrinkageConfig(), train, None, rng)
     predicted = model.predict(test.conditions)
     assert error(predicted, test) < 0.8 * error(baseline.predict(test.conditions), test)
 
@@ -143,7 +144,7 @@ def test_real_drug_screen_above_the_bar(real_data, rng) -> None:
     scores = {}
     for model, config in (
         (CrossContextRidge, CrossContextRidgeConfig),
-        (MeanDelta, MeanDeltaConfig),
+        (MeanDelta, ShrinkageConfig),
     ):
         fitted = model.fit(config(), truth.select(~test), None, rng)
         predicted = fitted.predict(truth.select(test).conditions)

@@ -1,33 +1,25 @@
 """The baseline for combinations: the sum of what each target does alone."""
 
-from typing import Self
-
 import numpy as np
 import polars as pl
 from scipy import sparse
 
-from perturbkit.core.features import Features
 from perturbkit.core.responses import Responses
-from perturbkit.models.card import ModelCard, State
+from perturbkit.models.card import ModelCard
 from perturbkit.models.deltas import Asked, Effects
-from perturbkit.models.mean_delta import MeanDeltaConfig, shrinkage_left_out
+from perturbkit.models.shrunken import ShrinkageConfig, ShrunkenEffects
 
 
-class AdditiveConfig(MeanDeltaConfig):
-    """How a target not measured alone in this context is carried over from other contexts."""
-
-
-def single_changes(
+def summed_changes(
     effects: Effects, asked: Asked, shrinkage: float
-) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
-    """Return the change of each known target in the context asked for.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the sum of the changes of each condition's targets, in the context asked for.
 
-    Measured there, it is the measured change; otherwise the context's mean change plus the
-    target's shrunken mean deviation in other contexts.
+    A target measured there counts with its measured change, one known elsewhere with the
+    context's mean change plus its shrunken mean deviation, an unknown one with the mean change.
 
     Returns:
-        Which changes each condition has [conditions, changes], the changes [changes, readouts],
-        and the number of unknown targets of each condition.
+        The sums [conditions, readouts], and the numbers of known and of unknown targets.
     """
     parts, n_missing = asked.parts(whole=False)
     pairs = sparse.coo_matrix(parts)
@@ -42,51 +34,26 @@ def single_changes(
     measured = effects.delta_rg[row[here]]
     change[here] = np.where(np.isnan(measured), change[here], measured)
     shape = (len(asked), len(unique))
-    return sparse.csr_matrix((np.ones(len(place)), (pairs.row, place)), shape), change, n_missing
+    pick = sparse.csr_matrix((np.ones(len(place)), (pairs.row, place)), shape)
+    unknown = np.flatnonzero(n_missing)  # a mean change may be NaN where nobody needs it
+    total = pick @ change
+    total[unknown] += n_missing[unknown, None] * effects.frame.mean_of(asked.context_q[unknown])
+    return total, np.diff(pick.indptr), n_missing
 
 
-class Additive:
+class Additive(ShrunkenEffects):
     """A combination does the sum of what its targets do alone.
 
     A target that was never seen alone adds the mean change of the context (`prior`); conditions
     of which no target is known are refused.
     """
 
-    def __init__(self, effects: Effects, shrinkage: float) -> None:
-        self.effects = effects
-        self.shrinkage = shrinkage
-
-    @classmethod
-    def fit(
-        cls,
-        config: AdditiveConfig,
-        train: Responses,
-        features: Features | None,
-        rng: np.random.Generator,
-    ) -> Self:
-        """Collect the changes and choose the shrinkage by leaving each context out."""
-        effects = Effects.of(train)
-        return cls(effects, shrinkage_left_out(effects, config.shrinkages))
-
     def predict(self, conditions: pl.DataFrame) -> Responses:
         """Predict control plus the sum of the changes of the targets."""
         asked = self.effects.frame.ask(conditions)
-        pick, change, n_missing = single_changes(self.effects, asked, self.shrinkage)
-        general = self.effects.frame.mean_of(asked.context_q)
-        delta = pick @ change + np.where(n_missing[:, None] > 0, n_missing[:, None] * general, 0)
-        n_known = np.diff(pick.indptr)
+        total, n_known, n_missing = summed_changes(self.effects, asked, self.shrinkage)
         otherwise = np.where(n_known > 0, "prior", "refused")
-        return asked.answer(delta, asked.status(n_missing == 0, otherwise))
-
-    def state(self) -> State:
-        """Return the training changes and the shrinkage chosen."""
-        arrays, values = self.effects.state()
-        return arrays, {**values, "shrinkage": self.shrinkage}
-
-    @classmethod
-    def restore(cls, config: AdditiveConfig, state: State) -> Self:
-        """Rebuild from `state`."""
-        return cls(Effects.restore(state), state[1]["shrinkage"])
+        return asked.answer(total, asked.status(n_missing == 0, otherwise))
 
 
 card = ModelCard(
@@ -96,7 +63,7 @@ card = ModelCard(
         "Ahlmann-Eltze, Huber & Anders 2025, doi:10.1038/s41592-025-02772-6; a target not "
         "measured in this context is carried over by mean_delta, an unknown one adds the mean"
     ),
-    config=AdditiveConfig,
+    config=ShrinkageConfig,
     model=Additive,
     baseline=True,
     needs=frozenset({"combinations"}),

@@ -12,7 +12,7 @@ from perturbkit.core.responses import Responses
 from perturbkit.models.card import ModelCard, State
 from perturbkit.models.closed_form import RidgePath, centred, leading_directions, slope
 from perturbkit.models.deltas import Effects, Frame
-from perturbkit.models.mean_delta import MeanDeltaConfig, shrinkage_left_out
+from perturbkit.models.shrunken import ShrinkageConfig, shrinkage_left_out
 
 
 class CrossContextRidgeConfig(Config):
@@ -179,7 +179,7 @@ def shared_scores(effects: Effects, score_r: np.ndarray) -> np.ndarray:
     The last of the contexts stands for any that was never seen, code -1.
     """
     n_p = np.bincount(effects.perturbation_r, minlength=len(effects.frame.perturbations))
-    shrinkage = shrinkage_left_out(effects, MeanDeltaConfig().shrinkages)
+    shrinkage = shrinkage_left_out(effects, ShrinkageConfig().shrinkages)
     everywhere = sums(effects, score_r, np.ones(len(score_r), bool))
     shrunken = everywhere / np.maximum(n_p + shrinkage, 1e-9)[:, None]
     return np.repeat(shrunken[None], len(effects.frame.contexts) + 1, 0)
