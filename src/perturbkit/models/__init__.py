@@ -4,7 +4,9 @@ from perturbkit.core.catalog import Catalog
 from perturbkit.models.additive import card as additive
 from perturbkit.models.bilinear_ridge import card as bilinear_ridge
 from perturbkit.models.card import ModelCard
+from perturbkit.models.conditional_vae import card as conditional_vae
 from perturbkit.models.context_mean import card as context_mean
+from perturbkit.models.cpa_vae import card as cpa_vae
 from perturbkit.models.cross_context_ridge import card as cross_context_ridge
 from perturbkit.models.cross_context_stack import card as cross_context_stack
 from perturbkit.models.kernel_ridge import card as kernel_ridge
@@ -13,6 +15,8 @@ from perturbkit.models.lpm import card as lpm
 from perturbkit.models.matching_mean import card as matching_mean
 from perturbkit.models.mean_delta import card as mean_delta
 from perturbkit.models.no_change import card as no_change
+from perturbkit.models.sams_vae import card as sams_vae
 from perturbkit.models.shifted_controls import card as shifted_controls
+from perturbkit.models.svae_plus import card as svae_plus
 
 MODELS = Catalog(ModelCard, globals())

@@ -1,0 +1,1 @@
+"""The parts of variational autoencoders of cells: likelihoods, networks, effects, predictions."""

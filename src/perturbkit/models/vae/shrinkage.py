@@ -1,0 +1,56 @@
+"""Empirical Bayes: how much of an observed deviation to believe, given its standard error."""
+
+import numpy as np
+
+_SCALES = np.r_[0.0, np.geomspace(0.25, 16.0, 10)]
+"""standard deviations of the mixture's normals, in typical standard errors"""
+_PRIOR_READOUTS = 50.0
+"""weight of the mixture that all conditions share against a condition's own, in readouts"""
+_N_STEPS = 30
+
+
+def shrink(y_cg: np.ndarray, se_cg: np.ndarray) -> np.ndarray:
+    """Return the posterior mean of deviations whose prior is a mixture of normals around zero.
+
+    Each condition has its own weights of the normals, pulled towards those of all conditions, so
+    that a condition without effect gets none and a strong one keeps its largest deviations.
+
+    Args:
+        y_cg: observed deviations; NaN is not observed.
+        se_cg: their standard errors, positive.
+
+    Returns:
+        Posterior means [c, g]; 0 where nothing was observed.
+
+    Source:
+        Stephens 2017, doi:10.1093/biostatistics/kxw041 (adaptive shrinkage, a grid of normals
+        fitted by expectation maximization), with shared weights.
+    """
+    known = np.isfinite(y_cg) & np.isfinite(se_cg)
+    y = np.where(known, y_cg, 0.0)
+    variance = np.where(known, se_cg, 1.0) ** 2
+    unit = float(np.median(variance[known])) if known.any() else 1.0
+    slabs = _SCALES**2 * unit
+    # likelihood of each deviation under each normal, [m, c, g], relative to the largest
+    total = variance + slabs[:, None, None]
+    log_lik = -0.5 * (np.log(total) + y**2 / total)
+    log_lik -= log_lik.max(0)
+    likelihood = np.exp(log_lik) * known
+    shared = np.full(len(slabs), 1 / len(slabs))
+    for _ in range(_N_STEPS):
+        shared = _step(likelihood, np.broadcast_to(shared[:, None], likelihood.shape[:2])).sum(1)
+        shared /= max(float(shared.sum()), 1e-300)
+    weight = np.repeat(shared[:, None], y.shape[0], axis=1)
+    for _ in range(_N_STEPS):
+        counts = _step(likelihood, weight) + _PRIOR_READOUTS * shared[:, None]
+        weight = counts / counts.sum(0)
+    part = likelihood * weight[..., None]
+    part /= np.maximum(part.sum(0), 1e-300)
+    return (part * (slabs[:, None, None] / total)).sum(0) * y
+
+
+def _step(likelihood_mcg: np.ndarray, weight_mc: np.ndarray) -> np.ndarray:
+    """Return how many readouts each normal accounts for in each condition, [m, c]."""
+    part = likelihood_mcg * weight_mc[..., None]
+    part /= np.maximum(part.sum(0), 1e-300)
+    return part.sum(2)
