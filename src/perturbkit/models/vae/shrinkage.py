@@ -2,11 +2,13 @@
 
 import numpy as np
 
-_SCALES = np.r_[0.0, np.geomspace(0.25, 16.0, 10)]
+_SCALES = np.r_[0.0, 0.5 * 2.0 ** np.arange(6)]
 """standard deviations of the mixture's normals, in typical standard errors"""
-_PRIOR_READOUTS = 50.0
+_PRIOR_READOUTS = 20.0
 """weight of the mixture that all conditions share against a condition's own, in readouts"""
-_N_STEPS = 30
+_N_STEPS = 60
+_START = 0.9
+"""share of readouts without any deviation that the search starts from"""
 
 
 def shrink(y_cg: np.ndarray, se_cg: np.ndarray) -> np.ndarray:
@@ -35,8 +37,8 @@ def shrink(y_cg: np.ndarray, se_cg: np.ndarray) -> np.ndarray:
     total = variance + slabs[:, None, None]
     log_lik = -0.5 * (np.log(total) + y**2 / total)
     log_lik -= log_lik.max(0)
-    likelihood = np.exp(log_lik) * known
-    shared = np.full(len(slabs), 1 / len(slabs))
+    likelihood = (np.exp(log_lik) * known).astype(np.float32)
+    shared = np.r_[_START, np.full(len(slabs) - 1, (1 - _START) / (len(slabs) - 1))]
     for _ in range(_N_STEPS):
         shared = _step(likelihood, np.broadcast_to(shared[:, None], likelihood.shape[:2])).sum(1)
         shared /= max(float(shared.sum()), 1e-300)
