@@ -120,33 +120,42 @@ def profiles_of(stats: GroupStats, table: pl.DataFrame, var: pd.DataFrame, unit:
         unit: the unit of the values.
     """
     kept = np.flatnonzero(stats.n_k)
-    table = table[kept]
+    obs = profile_rows(table[kept], stats.n_k[kept])
+    parts = [profile_values(stats.take(rows)) for rows in in_parts(kept) or [kept]]
+    layers = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    adata = ad.AnnData(X=layers.pop("mean"), obs=obs, var=var, layers=layers)
+    return Screen.of(adata, level="profiles", unit=unit)  # pyright: ignore[reportArgumentType]
+
+
+def profile_rows(table: pl.DataFrame, n_c: np.ndarray) -> pd.DataFrame:
+    """Return the `obs` of profiles.
+
+    Args:
+        table: the conditions, with `batch` where they are told apart.
+        n_c: cells of each.
+    """
     # of numbers null is NaN, never an object
     obs = pd.DataFrame({name: table[name].to_numpy() for name in table.columns})
-    obs["n_cells"] = stats.n_k[kept]
+    obs["n_cells"] = n_c
     names = condition_keys(table)
     if "batch" in table.columns:
         names = [f"{key} | {batch}" for key, batch in zip(names, table["batch"], strict=True)]
     else:
         obs["batch"] = "all"
     obs.index = pd.Index(names, dtype=object)
-    layers = _layers(stats, kept)
-    adata = ad.AnnData(X=layers.pop("mean"), obs=obs, var=var, layers=layers)
-    return Screen.of(adata, level="profiles", unit=unit)  # pyright: ignore[reportArgumentType]
+    return obs
 
 
-def _layers(stats: GroupStats, kept: np.ndarray) -> dict[str, np.ndarray]:
-    """Return what a profile says of each readout, float32, a few groups at a time."""
-    shape = (kept.size, stats.moments_kgs.shape[1])
+def in_parts(rows: np.ndarray, size: int = 64) -> list[np.ndarray]:
+    """Return the rows some at a time, so that what is made of them stays small."""
+    return [rows[low : low + size] for low in range(0, rows.size, size)]
+
+
+def profile_values(part: GroupStats) -> dict[str, np.ndarray]:
+    """Return what a profile says of each readout, float32; `mean` first, the others are layers."""
+    values = (part.mean_kg, part.var_kg, part.fraction_kg, part.half_a_kg, part.half_b_kg)
     names = ("mean", "var", "fraction", *HALF_LAYERS)
-    layers = {name: np.empty(shape, np.float32) for name in names}
-    for low in range(0, kept.size, 64):
-        rows = slice(low, low + 64)
-        part = GroupStats(stats.n_ks[kept[rows]], stats.moments_kgs[kept[rows]])
-        values = (part.mean_kg, part.var_kg, part.fraction_kg, part.half_a_kg, part.half_b_kg)
-        for name, value in zip(names, values, strict=True):
-            layers[name][rows] = value
-    return layers
+    return {n: v.astype(np.float32) for n, v in zip(names, values, strict=True)}
 
 
 def responses_of(screen: Screen, rng: np.random.Generator | None = None) -> Responses:

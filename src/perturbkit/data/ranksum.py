@@ -95,7 +95,7 @@ def rank_sums(
         for g in range(block[0][0].shape[1]):
             keys = np.concatenate([_keys(matrix, code, g) for matrix, code in block])
             keys.sort()
-            _walk(keys, n_k, u_gk[start + g], tie_gk[start + g])
+            walk(keys, n_k, u_gk[start + g], tie_gk[start + g])
     return RankSums(u_gk[:, 1:].T, tie_gk[:, 1:].T, n_k[1:], int(n_k[REFERENCE]))
 
 
@@ -108,22 +108,28 @@ def _genes_at_once(parts: list[tuple[sparse.csr_matrix, np.ndarray]]) -> int:
 
 def _keys(matrix: sparse.csc_matrix, code: np.ndarray, g: int) -> np.ndarray:
     at = slice(matrix.indptr[g], matrix.indptr[g + 1])
-    return _pack(matrix.data[at].astype(np.float32), code[matrix.indices[at]])
-
-
-def _pack(value: np.ndarray, code: np.ndarray) -> np.ndarray:
-    """Put value and group in one integer whose order is that of the values, then the groups."""
+    value, code = matrix.data[at].astype(np.float32), code[matrix.indices[at]]
     kept = (code >= 0) & (value != 0)
-    bits = value[kept].view(np.uint32)
+    return ordered_keys(value[kept], code[kept])
+
+
+def ordered_keys(value: np.ndarray, code: np.ndarray) -> np.ndarray:
+    """Put value and group in one integer whose order is that of the values, then the groups.
+
+    Args:
+        value: float32.
+        code: the group of each, at least 0.
+    """
+    bits = value.view(np.uint32)
     # IEEE 754: flip the sign bit of positive numbers, all bits of negative ones
     flip = np.where(bits >> np.uint32(31), np.uint32(0xFFFFFFFF), np.uint32(0x80000000))
     ordered = (bits ^ flip).astype(np.uint64)
-    return (ordered << np.uint64(32)) | code[kept].astype(np.uint64)
+    return (ordered << np.uint64(32)) | code.astype(np.uint64)
 
 
 @numba.njit(cache=True, nogil=True)
-def _walk(keys, n_k, u_k, tie_k):  # noqa: ANN001, ANN202
-    """Accumulate U and ties of one gene from its sorted keys; results overwrite u_k and tie_k."""
+def walk(keys, n_k, u_k, tie_k) -> None:  # noqa: ANN001
+    """Add U and ties of one gene to u_k and tie_k, from its sorted keys without zeros."""
     n_groups = n_k.size
     stored = np.zeros(n_groups, np.int64)
     for key in keys:

@@ -47,8 +47,8 @@ class GroupStats:
             total.moments_kgs[into_k[k]] += self.moments_kgs[k]
         return total
 
-    def block(self, rows: slice) -> "GroupStats":
-        """Return some of the groups, sharing the numbers."""
+    def take(self, rows: np.ndarray) -> "GroupStats":
+        """Return some of the groups, in this order."""
         return GroupStats(self.n_ks[rows], self.moments_kgs[rows])
 
     @property
@@ -82,6 +82,53 @@ class GroupStats:
         """Mean of half b, NaN where it has no cells."""
         rest = self.moments_kgs[..., SUM] - self.moments_kgs[..., HALF]
         return rest / _at_least(self.n_k - self.n_ks[:, 1], 1)
+
+
+@dataclass(frozen=True, eq=False)
+class GroupView:
+    """Coarser groups, or fewer readouts, of statistics that are added up only where looked at.
+
+    A copy of the statistics of a large screen is what would not fit in memory.
+    """
+
+    stats: GroupStats
+    into_k: np.ndarray
+    """the coarser group of each group"""
+    n_groups: int
+    columns_g: np.ndarray | None = None
+    """readouts to keep, as positions; all by default"""
+
+    @classmethod
+    def all_of(cls, stats: GroupStats) -> Self:
+        """Return a view of the groups as they are."""
+        return cls(stats, np.arange(stats.n_ks.shape[0]), stats.n_ks.shape[0])
+
+    def of_readouts(self, columns_g: np.ndarray | None) -> "GroupView":
+        """Return the same groups with some of the readouts; None is all."""
+        return GroupView(self.stats, self.into_k, self.n_groups, columns_g)
+
+    @cached_property
+    def n_k(self) -> np.ndarray:
+        """Cells of each coarser group."""
+        n_k = np.zeros(self.n_groups, np.int64)
+        np.add.at(n_k, self.into_k, self.stats.n_k)
+        return n_k
+
+    def take(self, rows: np.ndarray) -> GroupStats:
+        """Return the statistics of some of the coarser groups, added up now."""
+        order, start = self._members
+        members = [order[start[c] : start[c + 1]] for c in rows]
+        part = self.stats.take(np.concatenate(members))
+        if self.columns_g is not None:
+            part = GroupStats(part.n_ks, part.moments_kgs[:, self.columns_g])
+        place = np.repeat(np.arange(rows.size), [m.size for m in members])
+        return part.merged(place, rows.size)
+
+    @cached_property
+    def _members(self) -> tuple[np.ndarray, np.ndarray]:
+        """Groups in the order of their coarser groups, and where each of these starts."""
+        order = np.argsort(self.into_k, kind="stable")
+        return order, np.searchsorted(self.into_k[order], np.arange(self.n_groups + 1))
 
 
 def _at_least(n_k: np.ndarray, least: int) -> np.ndarray:

@@ -122,7 +122,7 @@ def diagnose(
     if options.names is not None:
         findings += alias_findings(names, GeneNames.load(options.names))
     try:
-        reading = read_rows(adata.obs, _rule(options, stored), options.control, names)
+        reading = read_rows(adata.obs, _rule(options, stored), options.control, names, adata.uns)
         if options.kind and reading.rule is not None:
             reading.obs["kind"] = options.kind
         facts |= label_facts(reading)

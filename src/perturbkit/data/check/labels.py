@@ -2,7 +2,9 @@
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
@@ -45,8 +47,9 @@ class Reading:
 
 
 def read_rows(
-    obs: pd.DataFrame, rule: Convention | None, control: str | None, readouts: list[str]
-) -> Reading:
+    obs: pd.DataFrame, rule: Convention | None, control: str | None, readouts: list[str],
+    uns: Mapping[str, Any],
+) -> Reading:  # fmt: skip
     """Find out how the labels are written.
 
     Args:
@@ -54,6 +57,7 @@ def read_rows(
         rule: the convention; by default the first that is recognised.
         control: the label of the controls, if it is known.
         readouts: names of the readouts, which tell combinations from names with a separator.
+        uns: what the file says besides.
 
     Raises:
         SchemaError: labels that cannot be read.
@@ -73,7 +77,8 @@ def read_rows(
     foreign = {} if guides or rule.label else foreign_combinations(others, readouts, SEPARATORS)
     table = obs.assign(**{rule.perturbation: labels.map(lambda n: ours(n, foreign, guides))})
     missing = obs[rule.perturbation].isna().to_numpy()
-    out = translated(table.loc[~missing], rule, control if control in distinct else None)
+    out = translated(table.loc[~missing], rule, control if control in distinct else None,
+                     uns=uns)  # fmt: skip
     read_as = labels[~missing]
     controls = list(pd.unique(read_as[(out["perturbation"] == CONTROL).to_numpy()]))
     return Reading(rule, out, read_as, controls, foreign, guides)

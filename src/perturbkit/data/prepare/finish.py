@@ -2,22 +2,22 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import polars as pl
 
-from perturbkit.core.condition import condition_table
+from perturbkit.core.condition import Condition, condition_table
 from perturbkit.core.errors import SchemaError
-from perturbkit.core.files import write_json
-from perturbkit.core.screen import Screen
+from perturbkit.core.files import atomic_path, write_json
 from perturbkit.core.vocabulary import Vocabulary
-from perturbkit.data.de import LOG_UNIT, context_rows, de_parts, write_de
+from perturbkit.data.de import LOG_UNIT, Tests, context_rows, de_parts, write_de
 from perturbkit.data.prepare.cells import CellCounts
 from perturbkit.data.prepare.settings import PrepareConfig
 from perturbkit.data.prepare.sources import Plan, Sources
-from perturbkit.data.profiles import profiles_of
-from perturbkit.data.read.h5ad import write_screen
-from perturbkit.data.stats import GroupStats
+from perturbkit.data.profiles import in_parts, profile_rows, profile_values
+from perturbkit.data.read.h5ad import FORMAT, STAMP
+from perturbkit.data.stats import GroupStats, GroupView
 
 PROFILES, BATCHES, TABLE, REPORT = "profiles.h5ad", "batches.h5ad", "de.parquet", "prepare.json"
 LOWERS = ("crispri", "ko", "unknown")
@@ -25,58 +25,106 @@ LOWERS = ("crispri", "ko", "unknown")
 
 
 def finish(
-    stats: GroupStats, counts: CellCounts, sources: Sources, config: PrepareConfig, size: Plan,
-    folder: Path,
-) -> Screen:  # fmt: skip
-    """Write profiles, batch profiles, differential expression and a report; return the profiles.
+    reduced: tuple[GroupStats, CellCounts], sources: Sources, config: PrepareConfig, size: Plan,
+    folder: Path, tests: Tests | None = None,
+) -> None:  # fmt: skip
+    """Write profiles, batch profiles, differential expression and a report.
+
+    Args:
+        reduced: what `stream_cells` returned.
+        sources: the files.
+        config: what is kept.
+        size: the plan.
+        folder: where to write.
+        tests: statistic and p-value of each condition and readout, in place of Welch's.
 
     Raises:
         SchemaError: a context keeps no control cells, or nothing is left.
     """
+    stats, counts = reduced
     table = condition_table(sources.conditions)
     unit = LOG_UNIT if sources.unit == "counts" else sources.unit
-    whole = stats
-    if sources.condition_k.size > table.height:
-        whole = stats.merged(sources.condition_k, table.height)
+    whole = GroupView(stats, sources.condition_k, table.height)
     _require_controls(whole, table)
     falls_c = knockdown(whole, table, sources.readouts, unit)
     kept_c = _kept_conditions(whole, table, falls_c, config)
-    var_g = np.ones(len(sources.readouts), bool)
+    readouts, columns_g = sources.readouts, None
     if config.n_variable is not None:
-        var_g = variable_readouts(whole, sources, config.n_variable)
-    readouts = Vocabulary(np.array(sources.readouts.names)[var_g], "readout")
-    var = pd.DataFrame(index=pd.Index(readouts.names, dtype=object))
-    part = _selected(whole, kept_c, var_g)
-    del whole
-    rows = table[kept_c].with_columns(knockdown=pl.Series(falls_c[kept_c]).fill_nan(None))
-    screen = profiles_of(part, rows, var, unit)
-    write_screen(screen, folder / PROFILES)
-    if config.de:
-        write_de(de_parts(part, table[kept_c], readouts, unit), folder / TABLE)
-    del part
+        columns_g = np.flatnonzero(variable_readouts(stats, sources, config.n_variable))
+        readouts = Vocabulary(np.array(readouts.names)[columns_g], "readout")
+    rows = table.with_columns(knockdown=pl.Series(falls_c).fill_nan(None))
+    whole = whole.of_readouts(columns_g)
+    write_profiles(whole, kept_c, rows, readouts, unit, folder / PROFILES)
+    if config.de != "none":
+        write_de(de_parts(whole, kept_c, table, readouts, unit, tests), folder / TABLE)
     if len(sources.batches) > 1:
-        chosen = np.flatnonzero(np.isin(sources.condition_k, kept_c))
-        names = [sources.batches[b] for b in sources.batch_k[chosen]]
-        places = table[sources.condition_k[chosen]].with_columns(batch=pl.Series(names))
-        by_batch = profiles_of(_selected(stats, chosen, var_g), places, var, unit)
-        write_screen(by_batch, folder / BATCHES)
+        chosen = np.flatnonzero(np.isin(sources.condition_k, kept_c) & (stats.n_k > 0))
+        names = [sources.batches[b] for b in sources.batch_k]
+        places = table[sources.condition_k].with_columns(batch=pl.Series(names))
+        single = GroupView.all_of(stats).of_readouts(columns_g)
+        write_profiles(single, chosen, places, readouts, unit, folder / BATCHES)
     write_json(folder / REPORT, {
         **counts.plain(), "conditions": table.height, "conditions_kept": int(kept_c.size),
         "readouts": len(sources.readouts), "readouts_kept": len(readouts), "unit": unit,
         "files": [s.path.name for s in sources.files], "plan": size.text(),
         "settings": config.plain(),
     })  # fmt: skip
-    return screen
 
 
-def _selected(stats: GroupStats, rows: np.ndarray, var_g: np.ndarray) -> GroupStats:
-    """Return some groups and readouts; the same object when that is all of them."""
-    if rows.size < stats.n_ks.shape[0]:
-        stats = GroupStats(stats.n_ks[rows], stats.moments_kgs[rows])
-    return stats if var_g.all() else GroupStats(stats.n_ks, stats.moments_kgs[:, var_g])
+def write_tests(
+    stats: GroupStats, sources: Sources, config: PrepareConfig, path: Path, tests: Tests | None
+) -> None:
+    """Write the differential expression alone; see `finish`."""
+    table = condition_table(sources.conditions)
+    unit = LOG_UNIT if sources.unit == "counts" else sources.unit
+    whole = GroupView(stats, sources.condition_k, table.height)
+    _require_controls(whole, table)
+    falls_c = knockdown(whole, table, sources.readouts, unit)
+    kept_c = _kept_conditions(whole, table, falls_c, config)
+    write_de(de_parts(whole, kept_c, table, sources.readouts, unit, tests), path)
 
 
-def _require_controls(whole: GroupStats, table: pl.DataFrame) -> None:
+def write_profiles(
+    view: GroupView, rows: np.ndarray, table: pl.DataFrame, readouts: Vocabulary, unit: str,
+    path: Path,
+) -> None:  # fmt: skip
+    """Write a Screen of profiles some rows at a time, atomically.
+
+    Args:
+        view: the statistics; group i is row i of the table.
+        rows: the groups to write, none of them empty.
+        table: the conditions, with `batch` where they are told apart.
+        readouts: names of the readouts of the view.
+        unit: unit of the values.
+        path: the h5ad file.
+    """
+    import anndata as ad
+
+    obs = profile_rows(table[rows], view.n_k[rows])
+    var = pd.DataFrame(index=pd.Index(readouts.names, dtype=object))
+    stamp = {"unit": unit, "level": "profiles", "format": FORMAT}
+    at = 0
+    with atomic_path(path) as temporary:
+        ad.AnnData(obs=obs, var=var, uns={STAMP: stamp}).write_h5ad(temporary)
+        with h5py.File(temporary, "a") as file:
+            for some in in_parts(rows):
+                for name, value in profile_values(view.take(some)).items():
+                    place = "X" if name == "mean" else f"layers/{name}"
+                    if not at:
+                        _empty(file, place, (rows.size, len(readouts)))
+                    file[place][at : at + some.size] = value  # pyright: ignore[reportIndexIssue]
+                at += some.size
+
+
+def _empty(file: h5py.File, place: str, shape: tuple[int, int]) -> None:
+    """Make room for a matrix as anndata lays it out."""
+    if place in file:
+        del file[place]
+    matrix = file.create_dataset(place, shape, np.float32)
+    matrix.attrs["encoding-type"], matrix.attrs["encoding-version"] = "array", "0.2.0"
+
+
+def _require_controls(whole: GroupView, table: pl.DataFrame) -> None:
     for control, _ in context_rows(table):
         if not whole.n_k[control]:
             message = (
@@ -86,34 +134,30 @@ def _require_controls(whole: GroupStats, table: pl.DataFrame) -> None:
             raise SchemaError(message)
 
 
-def knockdown(
-    whole: GroupStats, table: pl.DataFrame, readouts: Vocabulary, unit: str
-) -> np.ndarray:
+def knockdown(whole: GroupView, table: pl.DataFrame, readouts: Vocabulary, unit: str) -> np.ndarray:
     """Return by what share the targets of each condition fall against its control.
 
     The smallest fall of a combination's targets; NaN for controls, where no target is a readout,
     and in units without a level. 1 is nothing left, 0 no change, negative a rise.
     """
-    from perturbkit.core.condition import Condition
-
     falls_c = np.full(table.height, np.nan)
     if unit != LOG_UNIT:
         return falls_c
     for control, others in context_rows(table):
-        level_g = np.expm1(whole.mean_kg[control])
-        for row in others[whole.n_k[others] > 0]:
-            targets = Condition.parse(table["perturbation"][int(row)]).targets
-            columns = readouts.find(targets)
-            columns = columns[columns >= 0]
-            columns = columns[level_g[columns] > 0]
-            if columns.size:
-                left = np.expm1(whole.mean_kg[row, columns]) / level_g[columns]
-                falls_c[row] = float((1 - left).min())
+        level_g = np.expm1(whole.take(np.array([control])).mean_kg[0])
+        for rows in in_parts(others[whole.n_k[others] > 0]):
+            for row, mean_g in zip(rows, whole.take(rows).mean_kg, strict=True):
+                columns = readouts.find(Condition.parse(table["perturbation"][int(row)]).targets)
+                columns = columns[columns >= 0]
+                columns = columns[level_g[columns] > 0]
+                if columns.size:
+                    left = np.expm1(mean_g[columns]) / level_g[columns]
+                    falls_c[row] = float((1 - left).min())
     return falls_c
 
 
 def _kept_conditions(
-    whole: GroupStats, table: pl.DataFrame, falls_c: np.ndarray, config: PrepareConfig
+    whole: GroupView, table: pl.DataFrame, falls_c: np.ndarray, config: PrepareConfig
 ) -> np.ndarray:
     controls = [control for control, _ in context_rows(table)]
     keep = whole.n_k >= config.min_cells
@@ -131,7 +175,7 @@ def _kept_conditions(
     return np.flatnonzero(keep)
 
 
-def variable_readouts(whole: GroupStats, sources: Sources, n: int) -> np.ndarray:
+def variable_readouts(stats: GroupStats, sources: Sources, n: int) -> np.ndarray:
     """Return which readouts vary most for their mean, and all that are targets.
 
     The log variance of all cells is compared with that of readouts of a like mean (<= 20 bins).
@@ -139,7 +183,7 @@ def variable_readouts(whole: GroupStats, sources: Sources, n: int) -> np.ndarray
     Source:
         The dispersion ranking of Satija 2015, on log values and without their cut-offs.
     """
-    one = whole.merged(np.zeros(whole.n_k.size, np.int64), 1)
+    one = stats.merged(np.zeros(stats.n_k.size, np.int64), 1)
     mean_g, log_g = one.mean_kg[0], np.log(np.maximum(one.var_kg[0], 1e-12))
     n_bins = int(np.clip(mean_g.size // 50, 1, 20))
     edges = np.quantile(mean_g, np.linspace(0, 1, n_bins + 1)[1:-1])

@@ -3,7 +3,7 @@
 import operator
 import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -16,6 +16,8 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge, "<=": operator.le, "==": operator.eq, "!=": operator.ne,
     ">": operator.gt, "<": operator.lt,
 }  # fmt: skip
+SECOND_PASS = ("wilcoxon", "pydeseq2")
+"""Tests that read the cells once more."""
 _WHERE = re.compile(r"^\s*(.+?)\s*(>=|<=|==|!=|>|<)\s*(.+?)\s*$")
 
 
@@ -46,8 +48,10 @@ class PrepareConfig(LabelOptions):
     share than this are left out"""
     n_variable: Annotated[int, Field(ge=1)] | None = None
     """keep so many highly variable readouts; perturbed genes are always kept"""
-    de: bool = True
-    """whether to write `de.parquet`, Welch's t of each condition against its control"""
+    de: Literal["welch", "wilcoxon", "pydeseq2", "none"] = "welch"
+    """tests in `de.parquet`, each condition against its control: Welch's t of the statistics;
+    rank sums, which read the data once more and take 8 bytes of disk a value meanwhile; or
+    DESeq2's model of the batches as replicates, which reads the data once more and is slow"""
     max_memory_mb: Annotated[int, Field(ge=64)] = 1500
     """refuse to start when more would be needed; sets how much is read at a time"""
     checkpoint_s: Annotated[float, Field(ge=0)] = 60.0

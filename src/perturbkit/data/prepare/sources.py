@@ -11,16 +11,20 @@ from perturbkit.core.condition import Condition
 from perturbkit.core.errors import ConfigError, SchemaError, UnitError
 from perturbkit.core.units import UNITS
 from perturbkit.core.vocabulary import Vocabulary
-from perturbkit.data.prepare.settings import PrepareConfig, keep_where, parse_where
+from perturbkit.data.prepare.settings import SECOND_PASS, PrepareConfig, keep_where, parse_where
 from perturbkit.data.read.h5ad import looks_like
 from perturbkit.data.read.labels import Labels, read_column, read_labels, read_readouts, read_stamp
 from perturbkit.data.read.rows import H5Matrix
 
 BYTES_PER_GROUP_AND_READOUT = 32
-BYTES_PER_PROFILE_VALUE = 60
-"""Of the condition sums, five float32 layers and the table of differential expression."""
+BYTES_PER_READOUT = 12_000
+"""Of the profiles and tests that are being written, some at a time."""
 BYTES_BEFORE = 330_000_000
 """The interpreter and its libraries."""
+CHUNKS = 6
+"""Chunks in memory: the one read ahead, the one at work, and what the kernels make of it."""
+AT_A_TIME = 1_500_000
+"""Stored values that are read together, where memory allows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,16 +198,14 @@ def plan(sources: Sources, config: PrepareConfig) -> Plan:
     n_readouts, n_groups = len(sources.readouts), sources.condition_k.size
     n_conditions = len(sources.conditions)
     n_cells = sum(f.shape[0] for f in sources.files)
-    fixed = BYTES_BEFORE + n_cells * 40 + n_readouts * max(
-        n_groups * BYTES_PER_GROUP_AND_READOUT,
-        n_groups * BYTES_PER_GROUP_AND_READOUT * (n_groups > n_conditions)
-        + n_conditions * BYTES_PER_PROFILE_VALUE,
-    )  # fmt: skip
+    per_readout = n_groups * BYTES_PER_GROUP_AND_READOUT + BYTES_PER_READOUT
+    if config.de == "pydeseq2":
+        per_readout += n_groups * BYTES_PER_GROUP_AND_READOUT + n_conditions * 32
+    fixed = BYTES_BEFORE + n_cells * 40 + n_readouts * per_readout
     itemsize = max(f.itemsize for f in sources.files)
     longest = max(f.nnz // f.shape[0] for f in sources.files)
     spare = config.max_memory_mb * 1_000_000 - fixed
-    # two chunks at a time, and what the kernels make of them
-    values = int(min(4_000_000, spare // (3 * itemsize)))
+    values = int(min(AT_A_TIME, spare // (CHUNKS * itemsize)))
     if values < max(longest, 1):
         message = (
             f"max_memory_mb is {config.max_memory_mb:,}, and {n_groups:,} groups x {n_readouts:,} "
@@ -212,8 +214,9 @@ def plan(sources: Sources, config: PrepareConfig) -> Plan:
         )
         raise ConfigError(message)
     n_values = sum(f.nnz for f in sources.files)
-    n_passes = 1 + (config.mads is not None)
+    n_bytes = sum(f.nnz * f.itemsize for f in sources.files)
+    n_passes = (1 + (config.de in SECOND_PASS)) * (1 + (config.mads is not None))
     return Plan(
-        n_cells, n_readouts, n_values, n_passes * sum(f.nnz * f.itemsize for f in sources.files),
-        n_groups, n_conditions, fixed + 3 * itemsize * values, values, n_passes * n_values / 3e7,
+        n_cells, n_readouts, n_values, n_passes * n_bytes, n_groups, n_conditions,
+        fixed + CHUNKS * itemsize * values, values, n_passes * n_values / 3e7,
     )  # fmt: skip

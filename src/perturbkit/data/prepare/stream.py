@@ -4,7 +4,8 @@ import hashlib
 import json
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from perturbkit.core.errors import FileError
 from perturbkit.core.files import atomic_path
 from perturbkit.core.rng import named_rng
 from perturbkit.data.prepare.cells import CellCounts, cell_totals, keep_cells, mad_span
-from perturbkit.data.prepare.settings import PrepareConfig
+from perturbkit.data.prepare.settings import SECOND_PASS, PrepareConfig
 from perturbkit.data.prepare.sources import Plan, Sources
 from perturbkit.data.profiles import half_of_cells
-from perturbkit.data.read.rows import H5Matrix
+from perturbkit.data.read.rows import H5Matrix, Rows
 from perturbkit.data.stats import GroupStats, add_rows, cell_scales
 
 Watch = Callable[[str, int, int], None]
@@ -41,33 +42,81 @@ def stream_cells(
         watch: told of progress.
     """
     print_ = fingerprint(sources, config, size)
-    span = _mad_pass(sources, config, size, watch) if config.mads is not None else None
     stats = GroupStats.empty(sources.condition_k.size, len(sources.readouts))
     counts = CellCounts()
     at = _load(folder / STATE, print_, stats, counts)
     halves = _halves(sources, config)
-    mito_g = _mito(sources, config)
     saved = time.monotonic()
+    for part in kept_rows(sources, config, size, watch, counts=counts, start=at):
+        rows, number = part.rows, part.number
+        add_rows(stats, rows.data, rows.indices, rows.indptr, part.columns_g, part.group_n,
+                 halves[number][rows.start : rows.stop], part.scale_n)  # fmt: skip
+        if time.monotonic() - saved >= config.checkpoint_s:
+            _save(folder / STATE, print_, (number, rows.stop), stats, counts)
+            saved = time.monotonic()
+        watch("cells", counts.read, size.n_cells)
+    if config.de in SECOND_PASS:  # what follows takes as long again
+        _save(folder / STATE, print_, (len(sources.files), 0), stats, counts)
+    return stats, counts
+
+
+def stream_sums(sources: Sources, config: PrepareConfig, size: Plan, watch: Watch) -> GroupStats:
+    """Read the kept cells once more and return the statistics of their raw values."""
+    sums = GroupStats.empty(sources.condition_k.size, len(sources.readouts))
+    for part in kept_rows(sources, config, size, watch, what="sums"):
+        rows = part.rows
+        add_rows(sums, rows.data, rows.indices, rows.indptr, part.columns_g, part.group_n,
+                 np.ones(rows.n, np.int8), None)  # fmt: skip
+    return sums
+
+
+@dataclass(frozen=True, eq=False)
+class KeptRows:
+    """Some rows of one file, and which of them are kept."""
+
+    number: int
+    """position of the file"""
+    rows: Rows
+    columns_g: np.ndarray
+    """readout of each column"""
+    group_n: np.ndarray
+    """group of each row; -1 where it is left out"""
+    scale_n: np.ndarray | None
+    """what counts are multiplied by before the logarithm; None in other units"""
+
+
+def kept_rows(
+    sources: Sources, config: PrepareConfig, size: Plan, watch: Watch, *,
+    counts: CellCounts | None = None, start: tuple[int, int] = (0, 0), what: str = "",
+) -> Iterator[KeptRows]:  # fmt: skip
+    """Yield all rows, a chunk at a time.
+
+    Args:
+        sources: the files.
+        config: what is kept.
+        size: the plan.
+        watch: told of progress.
+        counts: what the cells are counted in.
+        start: file and row to start at.
+        what: what the progress is of; by default nothing is told.
+    """
+    counts = CellCounts() if counts is None else counts
+    span = _mad_pass(sources, config, size, watch) if config.mads is not None else None
+    mito_g = _mito(sources, config)
     for number, source in enumerate(sources.files):
-        if number < at[0]:
-            continue
-        start = at[1] if number == at[0] else 0
-        if start == source.shape[0]:
+        first = start[1] if number == start[0] else 0
+        if number < start[0] or first == source.shape[0]:
             continue
         with H5Matrix(source.path, config.layer) as matrix:
-            for rows in matrix.chunks(size.values_at_a_time, start):
+            for rows in matrix.chunks(size.values_at_a_time, first):
                 totals = cell_totals(rows, mito_g[source.columns_g], sources.unit)
                 here = slice(rows.start, rows.stop)
                 kept = keep_cells(totals, source.where_n[here], config, span, counts)
                 group_n = np.where(kept, source.group_n[here], -1).astype(np.int64)
                 scale_n = cell_scales(totals.total_n) if sources.unit == "counts" else None
-                add_rows(stats, rows.data, rows.indices, rows.indptr, source.columns_g, group_n,
-                         halves[number][here], scale_n)  # fmt: skip
-                if time.monotonic() - saved >= config.checkpoint_s:
-                    _save(folder / STATE, print_, (number, rows.stop), stats, counts)
-                    saved = time.monotonic()
-                watch("cells", counts.read, size.n_cells)
-    return stats, counts
+                yield KeptRows(number, rows, source.columns_g, group_n, scale_n)
+                if what:
+                    watch(what, counts.read, size.n_cells)
 
 
 def fingerprint(sources: Sources, config: PrepareConfig, size: Plan) -> str:

@@ -2,8 +2,9 @@
 
 import ast
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,12 +23,25 @@ CONTROL_LABEL = re.compile(
 KINDS_OF_TEXT = {
     "crispri": ("crispri", "crispr interference", "interference"),
     "crispra": ("crispra", "crispr activation", "activation"),
-    "ko": ("knockout", "crispr-cas9", "crisprn", "crispr knockout", "cas9", "ko", "mutant"),
+    "ko": (
+        "knockout",
+        "crispr-cas9",
+        "crisprn",
+        "crispr knockout",
+        "cas9",
+        "ko",
+        "mutant",
+        "trt_xpr",
+    ),
     "oe": ("overexpression", "orf", "trt_oe"),
     "drug": ("drug", "compound", "small molecule", "trt_cp", "chemical"),
     "cytokine": ("cytokine", "ligand", "trt_lig"),
 }
 """Words in columns of perturbation types, and the kind each stands for."""
+
+
+MOLAR = {"pM": 1e-6, "nM": 1e-3, "uM": 1.0, "um": 1.0, "µM": 1.0, "μM": 1.0, "mM": 1e3, "M": 1e6}
+"""Micromolar in one of each unit; a dose in another one (ng/ml, %) is not stated in ours."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +61,17 @@ class Convention:
     constants: dict[str, str] = field(default_factory=dict)
     joins: tuple[str, ...] = ()
     """signs other than '+' that join the targets of a combination"""
+    flag: str = ""
+    """column that says whether a row is a control: true, or a text that begins with `ctl`"""
+    dose_unit: tuple[str, ...] = ()
+    """columns that hold the unit of the doses; without one they are micromolar"""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """All columns it may look at."""
+        named = [c for columns in self.columns.values() for c in columns]
+        return tuple(dict.fromkeys((self.perturbation, *self.needs, *named, self.flag,
+                                    *self.dose_unit)))  # fmt: skip
 
 
 def _tahoe(label: str) -> str:
@@ -67,7 +92,31 @@ def _tahoe(label: str) -> str:
 def _cellxgene(label: str) -> str:
     """Read CELLxGENE's ids joined by `||`, and its `na`."""
     parts = [p.strip() for p in label.split("||")]
-    return CONTROL if parts == ["na"] else Condition(targets=tuple(parts)).perturbation
+    names = tuple(p for p in parts if p != "na" and not CONTROL_LABEL.match(p))
+    return Condition(targets=names).perturbation
+
+
+def cellxgene_targets(uns: Mapping[str, Any]) -> dict[str, str]:
+    """Return for each id of CELLxGENE's `uns['genetic_perturbations']` what it targets.
+
+    A perturbation whose role is control stands for the control; one without `derived_features`
+    keeps its id.
+    """
+    out = {}
+    entries = uns.get("genetic_perturbations")
+    for name, entry in entries.items() if isinstance(entries, Mapping) else ():
+        features = entry.get("derived_features") if isinstance(entry, Mapping) else None
+        found = features.values() if isinstance(features, Mapping) else features
+        targets = (
+            [str(f) for f in np.atleast_1d(found)]
+            if isinstance(found, np.ndarray)
+            else [str(f) for f in found or ()]
+        )
+        if isinstance(entry, Mapping) and str(entry.get("role", "")).casefold() == "control":
+            out[str(name)] = CONTROL
+        elif targets:
+            out[str(name)] = " || ".join(targets)
+    return out
 
 
 LINES = ("context", "cell_line", "cell_type", "celltype", "cell_line_id", "cell_id", "cell")
@@ -79,7 +128,8 @@ CONVENTIONS: tuple[Convention, ...] = (
                _tahoe, {"kind": "drug"}),
     Convention("l1000", "LINCS siginfo", ("pert_iname", "pert_type"), "pert_iname",
                {"context": ("cell_id", "cell_iname"), "dose_um": ("pert_dose",),
-                "time_h": ("pert_time",), "kind": ("pert_type",), "batch": ("det_plate",)}),
+                "time_h": ("pert_time",), "kind": ("pert_type",), "batch": ("det_plate",)},
+               flag="pert_type", dose_unit=("pert_dose_unit",)),
     Convention("cellxgene", "the CELLxGENE schema", ("genetic_perturbation_id",),
                "genetic_perturbation_id",
                {"context": ("cell_line", "cell_type"), "batch": ("donor_id",),
@@ -89,7 +139,10 @@ CONVENTIONS: tuple[Convention, ...] = (
                None, {"kind": "drug"}),
     Convention("scperturb", "scPerturb", ("perturbation", "nperts"), "perturbation",
                {"context": ("cell_line", "celltype"), "dose_um": ("dose_value",),
-                "kind": ("perturbation_type",), "batch": BATCHES}, joins=("_",)),
+                "kind": ("perturbation_type",), "batch": BATCHES}, joins=("_",),
+               dose_unit=("dose_unit",)),
+    Convention("xatlas", "X-Atlas", ("perturbation", "is_control"), "perturbation",
+               {"context": LINES, "batch": BATCHES}, None, {"kind": "crispri"}, flag="is_control"),
     Convention("perturbkit", "perturbkit", ("perturbation",), "perturbation",
                {"context": LINES, "batch": BATCHES, "kind": ("kind", "perturbation_type"),
                 "dose_um": ("dose_um",), "time_h": ("time_h",)}),
@@ -145,8 +198,9 @@ def foreign_combinations(
 
 
 def translated(
-    obs: pd.DataFrame, rule: Convention, control: str | None = None, readouts: Iterable[str] = ()
-) -> pd.DataFrame:
+    obs: pd.DataFrame, rule: Convention, control: str | None = None, readouts: Iterable[str] = (),
+    uns: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """Return `obs` with our columns beside the foreign ones; the input is not changed.
 
     Args:
@@ -154,6 +208,7 @@ def translated(
         rule: how to read them.
         control: the label of the controls; by default every label in CONTROL_LABEL is one.
         readouts: names of the readouts, which tell `A_B` of two targets from one name.
+        uns: what the file says besides, where CELLxGENE lists its perturbations.
 
     Raises:
         SchemaError: a label that cannot be read, or none is missing and none is a control.
@@ -170,11 +225,15 @@ def translated(
     distinct = list(pd.unique(labels))
     if control is not None and control not in distinct:
         raise UnknownNameError(str(unknown_name("control label", control, distinct)))
-    read = {n: _label(n, rule, control) for n in distinct}
+    ids = cellxgene_targets(uns or {}) if rule.name == "cellxgene" else {}
+    read = {n: _label(_by_ids(n, ids), rule, control) for n in distinct}
     if rule.joins:
         others = [n for n in distinct if read[n] != CONTROL]
         read |= foreign_combinations(others, readouts, rule.joins)
-    out["perturbation"] = pd.Categorical(labels.map(read))
+    perturbation = labels.map(read)
+    if rule.flag in obs.columns and control is None:
+        perturbation = perturbation.mask(_flagged(obs[rule.flag]), CONTROL)
+    out["perturbation"] = pd.Categorical(perturbation)
     for name, foreign in rule.columns.items():
         found = next((c for c in foreign if c in obs.columns), None)
         if found is not None:
@@ -186,6 +245,15 @@ def translated(
         out["kind"] = pd.Categorical(out["kind"].astype(str).map(kinds))
     _numbers(out, rule)
     return out
+
+
+def _by_ids(label: str, ids: dict[str, str]) -> str:
+    return " || ".join(ids.get(p.strip(), p) for p in label.split("||")) if ids else label
+
+
+def _flagged(column: pd.Series) -> np.ndarray:
+    texts = column.astype(str).str.casefold()
+    return (texts.isin(["true", "1", "1.0", "yes"]) | texts.str.startswith("ctl")).to_numpy()
 
 
 def _label(label: str, rule: Convention, control: str | None) -> str:
@@ -204,10 +272,14 @@ def kind_of(text: str) -> str:
 
 
 def _numbers(out: pd.DataFrame, rule: Convention) -> None:
-    """Make doses and times numbers; what L1000 calls -666 is not stated."""
+    """Make doses (micromolar) and times (hours) numbers; what L1000 calls -666 is not stated."""
     for name in ("dose_um", "time_h"):
         if name in out.columns:
-            values = pd.to_numeric(out[name], errors="coerce")
+            values = pd.to_numeric(out[name], errors="coerce").to_numpy(float)
             out[name] = np.where(values < 0, np.nan, values)
     if rule.name == "sciplex":  # nanomolar there
         out["dose_um"] = pd.to_numeric(out["dose"], errors="coerce") / 1000.0
+    unit = next((c for c in rule.dose_unit if c in out.columns), None)
+    if unit is not None and "dose_um" in out.columns:
+        factor = {u: MOLAR.get(str(u).strip(), np.nan) for u in pd.unique(out[unit])}
+        out["dose_um"] = out["dose_um"] * out[unit].map(factor).to_numpy(float)

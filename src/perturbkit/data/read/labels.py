@@ -9,10 +9,17 @@ import numpy as np
 import pandas as pd
 import polars as pl
 
-from perturbkit.core.condition import CONTROL, Condition, Kind, condition_table
+from perturbkit.core.condition import (
+    CONDITION_SCHEMA,
+    CONTROL,
+    Condition,
+    Kind,
+    condition_table,
+)
 from perturbkit.core.config import Config
 from perturbkit.core.errors import SchemaError, unknown_name
 from perturbkit.core.vocabulary import Vocabulary
+from perturbkit.data.read.conventions import Convention, convention, translated
 from perturbkit.data.read.h5ad import damaged
 from perturbkit.data.read.rows import FAULTS
 
@@ -34,6 +41,8 @@ class LabelOptions(Config):
     """the label of the controls, if it is not `control`"""
     kind: Kind | None = None
     """how the cells were perturbed, the same for all"""
+    convention: str | None = None
+    """whose columns and labels: gears, cell_load, scperturb, tahoe, ... (`perturbkit check`)"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +96,8 @@ def read_labels(file: h5py.File, options: LabelOptions, where: str) -> Labels:
     Raises:
         SchemaError: a column or the control label is missing, or rows have no label.
     """
+    if options.convention is not None:
+        return _foreign_labels(file, convention(options.convention), options, where)
     names = {"perturbation": options.perturbation}
     for name in ("context", "batch", "dose_um", "time_h", "kind"):
         stated = getattr(options, name) if name != "kind" else None
@@ -94,17 +105,45 @@ def read_labels(file: h5py.File, options: LabelOptions, where: str) -> Labels:
             names[name] = stated or name
     columns = {name: _coded(read_column(file, column, where)) for name, column in names.items()}
     code_n, label_n = columns["perturbation"]
+    _require_labels(code_n, where)
+    if options.control is not None and options.control not in label_n:
+        raise SchemaError(f"{where}: {unknown_name('control label', options.control, label_n)}")
+    batch_n, batches = columns.pop("batch", (np.zeros(code_n.size, np.int64), ["0"]))
+    conditions, condition_n = _conditions(columns, options)
+    return Labels(conditions, condition_n, batches, batch_n.astype(np.int32))
+
+
+def _foreign_labels(file: h5py.File, rule: Convention, options: LabelOptions, where: str) -> Labels:
+    """Read the labels of another tool; each distinct row is read once."""
+    from anndata.io import read_elem
+
+    obs: Any = file["obs"]
+    names = [n for n in rule.reads if n in obs]
+    if rule.perturbation not in names:
+        read_column(file, rule.perturbation, where)  # says which columns there are
+    columns = {name: _coded(read_column(file, name, where)) for name in names}
+    _require_labels(columns[rule.perturbation][0], where)
+    rows, inverse = _distinct_rows(columns)
+    readouts: Any = read_readouts(file, where) if rule.joins else ()
+    uns = {k: read_elem(file["uns"][k]) for k in ("genetic_perturbations",) if k in
+           file.get("uns", {})}  # fmt: skip
+    table = translated(pd.DataFrame(rows), rule, options.control, readouts, uns)
+    ours = [c for c in (*CONDITION_SCHEMA, "batch") if c in table.columns]
+    found = [{k: None if pd.isna(v) else str(v) for k, v in row.items()}
+             for row in table[ours].to_dict("records")]  # fmt: skip
+    batch_n, batches = _coded(np.array([row.pop("batch", None) or "0" for row in found], object))
+    plain = LabelOptions(kind=options.kind)
+    conditions, condition_n = _joined([_condition(row, plain) for row in found])
+    return Labels(conditions, condition_n[inverse], batches, batch_n.astype(np.int32)[inverse])
+
+
+def _require_labels(code_n: np.ndarray, where: str) -> None:
     if (code_n < 0).any():
         message = (
             f"{where}: {int((code_n < 0).sum()):,} rows have no perturbation label; label them, "
             f"or call them {CONTROL!r} if nothing was perturbed"
         )
         raise SchemaError(message)
-    if options.control is not None and options.control not in label_n:
-        raise SchemaError(f"{where}: {unknown_name('control label', options.control, label_n)}")
-    batch_n, batches = columns.pop("batch", (np.zeros(code_n.size, np.int64), ["0"]))
-    conditions, condition_n = _conditions(columns, options)
-    return Labels(conditions, condition_n, batches, batch_n.astype(np.int32))
 
 
 def _coded(column: Any) -> tuple[np.ndarray, list[str]]:
@@ -119,18 +158,31 @@ def _conditions(
     columns: dict[str, tuple[np.ndarray, list[str]]], options: LabelOptions
 ) -> tuple[list[Condition], np.ndarray]:
     """Return the distinct conditions and each row's, by parsing each distinct row once."""
-    mixed = np.zeros(next(iter(columns.values()))[0].size, np.int64)
+    rows, inverse = _distinct_rows(columns)
+    conditions, place = _joined([_condition(row, options) for row in rows])
+    return conditions, place[inverse]
+
+
+def _distinct_rows(
+    columns: dict[str, tuple[np.ndarray, list[str]]],
+) -> tuple[list[dict[str, str | None]], np.ndarray]:
+    """Return the distinct rows of coded columns, and which of them each row is."""
+    inverse = np.zeros(next(iter(columns.values()))[0].size, np.int64)
+    first = inverse
     for codes, values in columns.values():
-        mixed = mixed * (len(values) + 1) + codes + 1
-    distinct, inverse = np.unique(mixed, return_inverse=True)
-    texts = []
-    for number in distinct.tolist():
-        row, rest = {}, number
-        for name, (_, values) in reversed(columns.items()):
-            rest, code = divmod(rest, len(values) + 1)
-            row[name] = values[code - 1] if code else None
-        texts.append(row)
-    parsed = [_condition(row, options) for row in texts]
+        # numbered anew with each column, so that the product stays small
+        mixed = inverse * (len(values) + 1) + codes + 1
+        _, first, inverse = np.unique(mixed, return_index=True, return_inverse=True)
+    rows = [
+        {name: values[codes[i]] if codes[i] >= 0 else None
+         for name, (codes, values) in columns.items()}
+        for i in first
+    ]  # fmt: skip
+    return rows, inverse
+
+
+def _joined(parsed: list[Condition]) -> tuple[list[Condition], np.ndarray]:
+    """Return the distinct conditions, and which of them each is."""
     keys: dict[str, int] = {}
     conditions: list[Condition] = []
     for condition in parsed:
@@ -139,8 +191,7 @@ def _conditions(
             conditions.append(condition)
         elif conditions[keys[condition.key]].kind != condition.kind:
             _merge_kinds(conditions, keys[condition.key], condition)
-    place = np.array([keys[c.key] for c in parsed], np.int32)
-    return conditions, place[inverse]
+    return conditions, np.array([keys[c.key] for c in parsed], np.int32)
 
 
 def _merge_kinds(conditions: list[Condition], at: int, other: Condition) -> None:

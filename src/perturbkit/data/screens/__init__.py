@@ -1,9 +1,11 @@
 """Screens that can be opened by name, and `open_screen`, which opens these and any file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from perturbkit.core.catalog import Catalog
+from perturbkit.core.errors import ConfigError
 from perturbkit.core.screen import Screen
 from perturbkit.data.screens._adamson2016 import card as adamson2016
 from perturbkit.data.screens._lincs_l1000 import card as lincs_l1000
@@ -21,6 +23,22 @@ from perturbkit.data.screens.card import ScreenCard as ScreenCard
 from perturbkit.data.screens.find import open_from
 
 SCREENS = Catalog(ScreenCard, globals())
+
+
+def streams(names_or_paths: Sequence[str | Path]) -> bool:
+    """Return whether these are h5ad files of cells to be read in chunks; else it is one screen.
+
+    Raises:
+        ConfigError: several, and one of them is no h5ad file.
+    """
+    files = [Path(n) for n in names_or_paths]
+    listed = {Path(c.file).name for c in SCREENS.values() if c.file}
+    chunked = [f.suffix == ".h5ad" and f.name not in listed for f in files]
+    if len(files) > 1 and not all(chunked):
+        other = files[chunked.index(False)]
+        message = f"{other} is not an h5ad file that is read beside others; give it alone"
+        raise ConfigError(message)
+    return all(chunked)
 
 
 def open_screen(

@@ -29,8 +29,6 @@ class GenericOptions(LabelOptions):
     """what the rows are; by default what the file states, else cells"""
     labels: str | None = None
     """a table whose first column names rows and whose others label them, for 10x files"""
-    convention: str | None = None
-    """whose columns and labels: gears, cell_load, scperturb, tahoe, ... (`perturbkit check`)"""
 
 
 def open_from(
@@ -126,6 +124,7 @@ def read_generic(file: Path, unit: str | None, options: Mapping[str, Any]) -> Sc
             convention(chosen.convention),
             chosen.control,
             list(map(str, adata.var_names)),
+            adata.uns,
         )
         chosen = GenericOptions(kind=chosen.kind, level=chosen.level)
     _require_labels(adata.obs, chosen.perturbation, file)

@@ -78,6 +78,7 @@ def micromolar(adata: ad.AnnData, name: str) -> None:
         )
         raise SchemaError(message)
     adata.obs["dose_value"] = doses.astype(float) * factors
+    adata.obs["dose_unit"] = "uM"
 
 
 def require_column(table: pd.DataFrame, column: str, where: str, name: str) -> pd.Series:
