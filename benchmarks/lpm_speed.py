@@ -2,17 +2,21 @@
 
 Data: 2 contexts x 500 perturbations x 1,000 readouts (1.0 M tuples), low-rank signal plus tanh,
 noise of standard deviation 0.15, generator seed 0. Split: as published, 15 % of the perturbations
-of context 0 for validation and 15 % for the test, seen in context 1; split seed 13. Both loops use
-the published K562 sizes (width 32, two hidden layers of 512) and run in this one process.
+of context 0 for validation and 15 % for the test, seen in context 1; split seed 13. In one process:
+a plain loop over tuples and our blocks with the published K562 sizes (width 32, two hidden layers
+of 512), our default network alone, and over its closed-form base. Settings were chosen with
+`--fold val`.
 
-    python -m benchmarks.lpm_speed [--seconds 60] [--quick]
+    python -m benchmarks.lpm_speed [--parts plain network_alone]
 """
 
 import argparse
 import json
 import resource
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,7 +27,7 @@ from perturbkit.core.condition import Condition, condition_table
 from perturbkit.core.responses import Responses
 from perturbkit.core.rng import named_rng
 from perturbkit.core.vocabulary import Vocabulary
-from perturbkit.models.lpm import Lpm, LpmConfig
+from perturbkit.models.lpm import Lpm, LpmConfig, card
 from perturbkit.train.config import TrainConfig
 from perturbkit.train.loop import Hooks, train
 from perturbkit.train.profiles import BlockSource
@@ -147,35 +151,81 @@ def ours(
         "tuples_per_s": round(source.n_tuples / seconds),
         "rmse_start": round(first, 4),
         "rmse_final": round(curve[-1][1], 4),
+        "rmse_best": round(min(e for _, e in curve), 4),
         "seconds_to_0.2550_with_build": None if reached is None else round(reached, 2),
         "curve": [(round(t, 2), round(e, 4)) for t, e in curve],
     }
 
 
+PUBLISHED = {
+    "hidden_dim": 512, "n_layers": 2, "products": 0, "row_hidden": 0, "warm_start": False,
+}  # fmt: skip
+
+
+def settings_for(n_epochs: int, **changes: Any) -> TrainConfig:
+    return TrainConfig(
+        **{**card.train, "n_epochs": n_epochs, "patience": 0, "keep": "last", **changes}
+    )
+
+
+def memory(n_perturbations: int = 1000, n_readouts: int = 5000) -> dict[str, Any]:
+    """Train one epoch on 10 M tuples in a process of its own; return its peak memory."""
+    code = (
+        "import json; from benchmarks import lpm_speed as b; "
+        f"print(json.dumps(b.one_epoch({n_perturbations}, {n_readouts})))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def one_epoch(n_perturbations: int, n_readouts: int) -> dict[str, Any]:
+    truth, fold = make_data(n_perturbations, n_readouts)
+    result = ours(truth, fold, LpmConfig(base="none"), settings_for(1), 1e9)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return {"n_tuples": int(truth.values.size), "tuples_per_s": result["tuples_per_s"],
+            "peak_rss_gb": round(peak, 3)}  # fmt: skip
+
+
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Run the benchmark and print JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--plain-seconds", type=float, default=15.0)
-    parser.add_argument("--epochs", type=int, default=16)
-    parser.add_argument("--every", type=float, default=1.0)
+    parser.add_argument("--plain-seconds", type=float, default=10.0)
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--published-epochs", type=int, default=3)
+    parser.add_argument("--every", type=float, default=2.0)
+    parser.add_argument("--fold", choices=["val", "test"], default="test")
+    parser.add_argument("--parts", nargs="+", default=list(PARTS))
     options = parser.parse_args(argv)
-    every = options.every
     truth, fold = make_data(500, 1000)
-    settings = TrainConfig(
-        n_epochs=options.epochs, block_rows=32, block_readouts=256, learning_rate=4e-3,
-        patience=0, precision="auto", keep="last",
-    )  # fmt: skip
-    sizes = {"embedding_dim": 32, "hidden_dim": 512, "n_layers": 2}
-    result = {
-        "threads": torch.get_num_threads(),
-        "plain": plain_rate(truth, fold, options.plain_seconds),
-        "network_alone": ours(truth, fold, LpmConfig(base="none", **sizes), settings, every),
-        "over_the_base": ours(truth, fold, LpmConfig(base="auto", **sizes), settings, every),
-    }
-    result["peak_rss_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    result["ratio"] = result["network_alone"]["tuples_per_s"] / result["plain"]["tuples_per_s"]
+    if options.fold == "val":  # settings are chosen on these
+        fold = np.where(fold == "val", "test", np.where(fold == "test", "val", fold))
+    result: dict[str, Any] = {"threads": torch.get_num_threads()}
+    for part in options.parts:
+        result[part] = PARTS[part](truth, fold, options)
+    if "plain" in result:
+        plain = result["plain"]["tuples_per_s"]
+        result["ratio"] = {
+            k: round(v["tuples_per_s"] / plain, 1) for k, v in result.items()
+            if isinstance(v, dict) and "tuples_per_s" in v
+        }  # fmt: skip
     print(json.dumps(result))
     return result
+
+
+PARTS: dict[str, Callable[[Responses, np.ndarray, Any], dict[str, Any]]] = {
+    "plain": lambda t, f, o: plain_rate(t, f, o.plain_seconds),
+    "published_sizes": lambda t, f, o: ours(
+        t, f, LpmConfig(base="none", **PUBLISHED), settings_for(o.published_epochs, **SMALLER), 1e9
+    ),
+    "network_alone": lambda t, f, o: ours(
+        t, f, LpmConfig(base="none"), settings_for(o.epochs), o.every
+    ),
+    "over_the_base": lambda t, f, o: ours(
+        t, f, LpmConfig(base="auto"), settings_for(o.epochs // 4), o.every
+    ),
+    "memory": lambda _t, _f, _o: memory(),
+}
+SMALLER = {"learning_rate": 4e-3, "weight_decay": 0.05}
 
 
 if __name__ == "__main__":

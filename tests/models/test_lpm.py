@@ -9,6 +9,7 @@ from perturbkit.core.errors import SchemaError
 from perturbkit.core.features import Features
 from perturbkit.core.responses import Responses
 from perturbkit.core.vocabulary import Vocabulary
+from perturbkit.models.block import Block
 from perturbkit.models.lpm import Lpm, LpmConfig, card, embedding_table
 from perturbkit.train.config import TrainConfig
 from perturbkit.train.profiles import FitData, MemberPlan, fit_member
@@ -130,6 +131,24 @@ def test_published_form_learns_controls_too(rng: np.random.Generator) -> None:
     model = fit(LpmConfig(base="none", hidden_dim=32), truth)
     controls = truth.select(truth.is_control)
     assert np.abs(model.predict(controls.conditions).mean_cg - controls.mean_cg).mean() < 0.25
+
+
+def test_huber_is_the_square_within_one_deviation_and_linear_beyond(rng) -> None:
+    truth, _ = planted(rng)
+    model = Lpm.build(LpmConfig(base="none", loss="huber"), truth, None, rng)
+    rows, columns = model.encode(truth.conditions[:2]), torch.arange(2)
+    said = model(rows, columns).detach()
+    block = Block(rows, columns, said + torch.tensor([[0.5, -3.0], [float("nan"), 0.0]]))
+    torch.testing.assert_close(model.loss(block), torch.tensor((0.25 + 5.0 + 0.0) / 3))
+
+
+def test_a_base_chosen_by_its_error_is_cross_fitted_once(rng, monkeypatch) -> None:
+    truth, _ = planted(rng)
+    model = Lpm.build(LpmConfig(), truth, None, rng)
+    monkeypatch.setattr(type(model.base), "crossfitted_residual", None)
+    values = model.training_values(truth, rng, held_out=False)
+    assert np.isnan(values[truth.is_control]).all()
+    np.testing.assert_allclose(np.nanstd(values), 1, rtol=1e-3)
 
 
 def test_controls_alone_are_refused(rng: np.random.Generator) -> None:

@@ -153,7 +153,7 @@ def test_divergence_is_a_named_error_and_keeps_the_checkpoint(tmp_path: Path) ->
     kept = sorted(tmp_path.iterdir())
     position = checkpoints.newest(tmp_path)
     assert position is not None
-    with pytest.raises(DivergedError, match=r"diverged at step 0 .*lower train\.learning_rate"):
+    with pytest.raises(DivergedError, match=r"diverged by step 1 .*lower train\.learning_rate"):
         train(
             Line(), Batches(poison=float("nan")), CONFIG, np.random.default_rng(0),
             Hooks(folder=tmp_path / "new"),

@@ -79,11 +79,6 @@ class Base:
             residual[fold[answered]] = (train.mean_cg[fold] - predicted)[answered]
         return residual
 
-    def error(self, train: Responses, rng: np.random.Generator) -> float:
-        """Return the cross-fitted mean squared error over the perturbed conditions."""
-        residual = self.crossfitted_residual(train, rng)[~train.is_control]
-        return float(np.nanmean(np.square(residual, dtype=np.float64)))
-
     def state(self) -> State:
         """Return the states of the closed-form model and of its fallback."""
         arrays, abouts = {}, {}
@@ -94,14 +89,25 @@ class Base:
         return arrays, abouts
 
 
+def choose_base(kind: str, train: Responses, rng: np.random.Generator) -> tuple[Base, np.ndarray]:
+    """Fit the closed-form model named `kind`, or with `auto` the one that errs least.
+
+    Returns:
+        The base, and its cross-fitted residual on `train`, float32 [c, g].
+    """
+    seed = int(rng.integers(2**63))
+    found = []
+    for name in _applicable(train) if kind == "auto" else [kind]:
+        base = fit_base(name, train, rng)
+        residual = base.crossfitted_residual(train, np.random.default_rng(seed))
+        error = np.nanmean(np.square(residual[~train.is_control], dtype=np.float64))
+        found.append((float(error), base, residual))
+    _, base, residual = min(found, key=lambda one: one[0])
+    return base, residual
+
+
 def fit_base(kind: str, train: Responses, rng: np.random.Generator) -> Base:
     """Fit the closed-form model named `kind`, by its default settings, or none."""
-    if kind == "auto":
-        seed = int(rng.integers(2**63))
-        return min(
-            (fit_base(name, train, rng) for name in _applicable(train)),
-            key=lambda base: base.error(train, np.random.default_rng(seed)),
-        )
     if kind == "none":
         return Base(kind, train.readouts, None)
     fallback = None if kind == "context_mean" else _fit(context_mean, train, rng)

@@ -122,6 +122,8 @@ class ModelCard(Card):
     needs: frozenset[str] = frozenset()
     """what it cannot do without: "features" (gene features), "combinations", "contexts" (several)
     """
+    before: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """what settings that came later amount to in a run written before they existed"""
     predicts: frozenset[str] = frozenset()
     """what it can answer beyond seen perturbations in seen contexts: "perturbations" (unseen
     single targets), "combinations" (unseen ones of seen targets), "contexts" (unseen)"""

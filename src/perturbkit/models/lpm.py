@@ -17,11 +17,13 @@ from perturbkit.core.features import Features
 from perturbkit.core.responses import Responses
 from perturbkit.core.rng import torch_generator
 from perturbkit.core.vocabulary import Vocabulary
-from perturbkit.models.base import Base, BaseKind, fit_base, restore_base
+from perturbkit.models.base import Base, BaseKind, choose_base, restore_base
 from perturbkit.models.block import Block
 from perturbkit.models.card import ModelCard, State
-from perturbkit.models.nn.grid import GridDecoder
+from perturbkit.models.nn.grid import GridDecoder, Products
 from perturbkit.models.nn.perturbation import EncoderConfig, PerturbationEncoder
+from perturbkit.models.nn.tower import RowTower
+from perturbkit.models.warm_start import WarmFactors, warm_factors
 
 _AT_ONCE = 16_000_000
 """hidden activations (rows x readouts x width) computed at once when predicting: 64 MB"""
@@ -32,10 +34,20 @@ class LpmConfig(Config):
 
     embedding_dim: int = Field(default=32, ge=1)
     """width of the context, perturbation and readout embeddings"""
-    hidden_dim: int = Field(default=128, ge=1)
+    hidden_dim: int = Field(default=64, ge=1)
     """width of the hidden layers"""
-    n_layers: int = Field(default=2, ge=0, le=16)
+    n_layers: int = Field(default=1, ge=0, le=16)
     """number of hidden layers"""
+    products: int = Field(default=16, ge=0)
+    """inner products of condition and readout that the first layer sees (published: 0)"""
+    product_rank: int = Field(default=16, ge=1)
+    """width of the vectors of these products"""
+    row_hidden: int = Field(default=256, ge=0)
+    """width of a residual layer that joins context and perturbation (published: 0, none)"""
+    warm_start: bool = True
+    """whether embeddings start from leading directions of the training set (published: random)"""
+    loss: Literal["squared", "huber"] = "squared"
+    """of the standardized residual; `huber` turns linear beyond one standard deviation"""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """probability of dropping a hidden unit"""
     aggregation: Literal["mean", "sum", "max"] = "sum"
@@ -69,13 +81,16 @@ class Lpm(nn.Module):
         self.readouts = Vocabulary(about["readouts"], "readout")
         self.scale = float(about["scale"])
         self._base: Base | None = None
+        self._missed: tuple[Responses, np.ndarray] | None = None
         width = config.embedding_dim
         self.encoder = PerturbationEncoder.restore(about["encoder"])
         self.context = nn.Embedding(len(self.contexts), width)
         self.readout = nn.Embedding(len(self.readouts), width)
+        self.tower = RowTower(2 * width, config.row_hidden) if config.row_hidden else None
         self.decoder = GridDecoder(
-            2 * width, width, config.hidden_dim, config.n_layers, config.dropout
-        )
+            2 * width, width, config.hidden_dim, config.n_layers, config.dropout,
+            Products(config.products, config.product_rank),
+        )  # fmt: skip
 
     @property
     def base(self) -> Base:
@@ -120,10 +135,13 @@ class Lpm(nn.Module):
         }
         model = cls(config, about)
         model.encoder = encoder
-        model._base = fit_base(config.base, train, rng)
-        residual = model.base.crossfitted_residual(train, rng)
+        model._base, residual = choose_base(config.base, train, rng)
+        model._missed = train, residual
         model.scale = float(np.nanstd(residual[~train.is_control])) or 1.0
         model._initialize(torch_generator(rng))
+        if config.warm_start:
+            values = model.training_values(train, rng, held_out=False)
+            model._warm_start(warm_factors(train.conditions, values, encoder.names, rng))
         return model
 
     @torch.no_grad()
@@ -131,9 +149,19 @@ class Lpm(nn.Module):
         scale = self.config.embedding_scale
         for weight in (self.context.weight, self.encoder.identity, self.readout.weight):
             weight.normal_(0, scale, generator=generator)
-        self.decoder.initialize(generator)
+        self.decoder.initialize(generator, scale)
+        if self.tower is not None:
+            self.tower.initialize(generator)
         if self.base.kind != "none" and self.decoder.out is not None:
             self.decoder.out.weight.zero_()  # training starts from the base alone
+
+    @torch.no_grad()
+    def _warm_start(self, factors: WarmFactors) -> None:
+        """Put the leading factors of the training set into the first embedding dimensions."""
+        share = 3 * self.config.embedding_dim // 8
+        scale = self.config.embedding_scale
+        n = factors.put(self.encoder.identity, self.readout.weight, share, scale)
+        factors.put_contexts(self.context.weight, self.readout.weight, n, scale)
 
     def encode(self, table: pl.DataFrame) -> dict[str, Tensor]:
         """Return the conditions as tensors with the first axis c.
@@ -160,6 +188,8 @@ class Lpm(nn.Module):
     def forward(self, rows: dict[str, Tensor], columns: Tensor) -> Tensor:
         """Return the network's part, standardized, [r, q]."""
         row = torch.cat([self.context(rows["context"]), self._perturbation(rows)], -1)
+        if self.tower is not None:
+            row = self.tower(row)
         return self.decoder(row, self.readout(columns))
 
     def _perturbation(self, rows: dict[str, Tensor]) -> Tensor:
@@ -172,10 +202,14 @@ class Lpm(nn.Module):
         )
 
     def loss(self, batch: Block) -> Tensor:
-        """Mean squared error of the standardized residual over the measured values."""
+        """Mean error of the standardized residual over the measured values."""
         error = self(batch.rows, batch.columns).float() - batch.values
-        measured = ~torch.isnan(error)
-        return torch.where(measured, error, 0.0).pow(2).sum() / measured.sum().clamp(min=1)
+        measured = ~torch.isnan(batch.values)
+        error = torch.where(measured, error, 0.0)
+        each = error.pow(2)
+        if self.config.loss == "huber":
+            each = torch.where(error.abs() < 1, each, 2 * error.abs() - 1)
+        return each.sum() / measured.sum().clamp(min=1)
 
     def training_values(
         self, measured: Responses, rng: np.random.Generator, *, held_out: bool
@@ -187,6 +221,8 @@ class Lpm(nn.Module):
         """
         if held_out:
             residual = measured.mean_cg - self.base.predict(measured.conditions)[0]
+        elif self._missed is not None and self._missed[0] is measured:
+            residual = self._missed[1]
         else:
             residual = self.base.crossfitted_residual(measured, rng)
         residual = residual / self.scale
@@ -285,5 +321,7 @@ card = ModelCard(
     config=LpmConfig,
     model=Lpm,
     trained=True,
+    train={"block_readouts": 256, "learning_rate": 2e-2, "weight_decay": 0.5},
     predicts=frozenset({"combinations", "perturbations"}),
+    before={"products": 0, "row_hidden": 0, "warm_start": False},
 )

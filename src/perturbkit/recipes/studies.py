@@ -28,6 +28,7 @@ def _lpm_published(learning_rate: float, decay: float, shape: tuple[int, int, fl
         "model": {
             "kind": "lpm", "embedding_dim": width, "hidden_dim": hidden, "n_layers": 2,
             "dropout": dropout, "aggregation": "mean", "base": "none", "embedding_scale": 1.0,
+            "products": 0, "row_hidden": 0, "warm_start": False,
         },
         "train": {
             "n_epochs": 50, "learning_rate": learning_rate, "schedule": "exponential",

@@ -123,6 +123,9 @@ class _Training:
         )  # fmt: skip
         self.loss, self.optimizer = self.accelerator.prepare(_Loss(model), optimizer)
         self.started = self.saved = time.monotonic()
+        device = self.accelerator.device
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        self.finite = torch.ones((), dtype=torch.bool, device=device)
         self._restore()
 
     def run(self) -> Position:
@@ -131,6 +134,7 @@ class _Training:
         while not self.position.finished:
             epoch = self.position.step // self.steps_per_epoch
             self._train_epoch(epoch)
+            self._look(epoch)
             done = epoch + 1
             due = done % self.config.evaluate_every == 0 or done == self.config.n_epochs
             if due:
@@ -138,7 +142,8 @@ class _Training:
             patience = self.config.patience
             stale = bool(patience) and self.position.n_bad >= patience
             self.position.finished = stale or done == self.config.n_epochs
-            self._save(due=self.position.finished)
+            if self._may_save() or (self.position.finished and self.hooks.folder is not None):
+                self._save()
         if self.config.keep == "best" and self.best:
             self.model.load_state_dict(self.best)
         return self.position
@@ -151,9 +156,12 @@ class _Training:
             self._step(epoch, list(islice(batches, self.config.accumulate)))
             step = self.position.step
             if step % _CHECK_EVERY == 0:
+                self._look(epoch)
                 self.hooks.watch(step, self.n_steps)
-            if step % self.steps_per_epoch:  # the last step of an epoch is saved after evaluation
-                self._save(due=False)
+            # the last step of an epoch is saved after evaluation
+            if step % self.steps_per_epoch and self._may_save():
+                self._look(epoch)
+                self._save()
 
     def _batches(self, epoch: int, first: int) -> Iterator[Any]:
         """Yield this process's batches; the last step of an epoch starts the epoch over."""
@@ -179,16 +187,24 @@ class _Training:
             with self._autocast():
                 loss = self.loss(batch)
             self.accelerator.backward(loss / len(batches))
-            value = loss.item()
-            if not math.isfinite(value):
-                self._diverged(rate)
-            self.position.loss_sum += value
+            self.loss_sum += loss.detach()
             self.position.n_losses += 1
         norm = self.accelerator.clip_grad_norm_(self.loss.parameters(), self.config.gradient_clip)
-        if norm is not None and not math.isfinite(float(norm)):
-            self._diverged(rate)
+        if norm is not None:
+            self.finite &= torch.isfinite(norm)
         self.optimizer.step()
         self.position.step += 1
+
+    def _look(self, epoch: int) -> None:
+        """Wait for the device and stop if the training left the finite numbers.
+
+        The sum of the losses tells of any loss before it. It is looked at every few steps and
+        before anything is kept, since each look is a wait.
+        """
+        self.position.loss_sum = float(self.loss_sum)
+        if not (math.isfinite(self.position.loss_sum) and bool(self.finite)):
+            rate = learning_rate(self.config, self.position.step - 1, self.n_steps, epoch)
+            self._diverged(rate)
 
     def _autocast(self) -> torch.autocast:
         device = self.accelerator.device.type
@@ -200,7 +216,7 @@ class _Training:
     def _diverged(self, rate: float) -> None:
         kept = "the last good checkpoint is kept" if self.hooks.folder else "nothing was saved"
         message = (
-            f"training diverged at step {self.position.step} (loss not finite, learning rate "
+            f"training diverged by step {self.position.step} (loss not finite, learning rate "
             f"{rate:.2g}); {kept}: lower train.learning_rate and start over"
         )
         raise DivergedError(message)
@@ -215,6 +231,7 @@ class _Training:
         position = self.position
         train_loss = position.loss_sum / max(1, position.n_losses)
         position.loss_sum, position.n_losses = 0.0, 0
+        self.loss_sum.zero_()
         rate = learning_rate(self.config, position.step - 1, self.n_steps, epoch)
         seconds = round(time.monotonic() - self.started, 3)
         if self.accelerator.is_main_process:
@@ -236,24 +253,26 @@ class _Training:
         else:
             self.position.n_bad += 1
 
-    def _save(self, *, due: bool) -> None:
+    def _may_save(self) -> bool:
+        waited = time.monotonic() - self.saved
+        return self.hooks.folder is not None and waited >= self.config.checkpoint_seconds
+
+    def _save(self) -> None:
         folder = self.hooks.folder
-        now = time.monotonic()
-        if folder is None or not (due or now - self.saved >= self.config.checkpoint_seconds):
-            return
-        if self.accelerator.is_main_process:
+        if self.accelerator.is_main_process and folder is not None:
             state = Checkpoint(
                 replace(self.position), self.model.state_dict(), self.best,
                 self.optimizer.state_dict(), torch.get_rng_state(),
             )  # fmt: skip
             checkpoints.save(folder, state)
-        self.saved = now
+        self.saved = time.monotonic()
 
     def _restore(self) -> None:
         found = checkpoints.newest(self.hooks.folder) if self.hooks.folder else None
         if found is None:
             return
         self.position, self.best = found.position, found.best
+        self.loss_sum.fill_(found.position.loss_sum)
         self.model.load_state_dict(found.model)
         self.optimizer.load_state_dict(found.optimizer)
         torch.set_rng_state(found.rng)

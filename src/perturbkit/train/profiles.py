@@ -62,7 +62,7 @@ class BlockSource:
         for rows, columns in self.sampler.epoch(epoch, start):
             r = torch.from_numpy(rows).to(device)
             q = torch.from_numpy(columns).to(device)
-            yield Block({k: v[r] for k, v in self.rows.items()}, q, self.values[r][:, q])
+            yield Block({k: v[r] for k, v in self.rows.items()}, q, self.values[r[:, None], q])
 
 
 @dataclass(frozen=True)

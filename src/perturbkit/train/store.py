@@ -51,11 +51,20 @@ def load_members(run: Run, card: ModelCard) -> list[Any]:
     except SafetensorError as error:
         message = f"{weights} is not a whole safetensors file ({error}); fit again"
         raise FileError(message) from error
-    config = card.config.parse(about["config"], "model.json")
-    return [
-        card.model.restore(config, (_of_member(arrays, i), member))
-        for i, member in enumerate(about["members"])
-    ]
+    config = card.config.parse({**card.before, **about["config"]}, "model.json")
+    try:
+        return [
+            card.model.restore(config, (_of_member(arrays, i), member))
+            for i, member in enumerate(about["members"])
+        ]
+    except (KeyError, RuntimeError) as error:
+        written = read_json(run.path / "env.json").get("perturbkit", "another version")
+        what = " ".join(str(error).split()[:24])
+        message = (
+            f"the weights of {run.path} do not fit its settings in this version ({what}); the run "
+            f"was written by perturbkit {written}: open it there, or fit again"
+        )
+        raise FileError(message) from error
 
 
 def _of_member(arrays: dict[str, np.ndarray], i: int) -> dict[str, np.ndarray]:

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from perturbkit.models.nn.grid import GridDecoder
+from perturbkit.models.nn.grid import GridDecoder, Products
+from perturbkit.models.nn.tower import RowTower
 
 
 def plain(grid: GridDecoder, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
@@ -51,3 +52,31 @@ def test_initial_scores_have_unit_scale() -> None:
     rows = torch.randn(64, 32, generator=generator)
     columns = torch.randn(64, 32, generator=generator)
     assert 0.3 < grid(rows, columns).std().item() < 3
+
+
+def test_products_are_inner_products_of_row_and_readout() -> None:
+    generator = torch.Generator().manual_seed(3)
+    grid = GridDecoder(5, 3, 8, 1, products=Products(2, 4))
+    grid.initialize(generator)
+    rows = torch.randn(6, 5, generator=generator)
+    columns = torch.randn(7, 3, generator=generator)
+    left = grid.row_factor(rows).view(6, 1, 2, 4)
+    right = grid.column_factor(columns).view(1, 7, 2, 4)
+    first = grid.row(rows)[:, None] + grid.column(columns) + grid.mix((left * right).sum(-1))
+    torch.testing.assert_close(grid(rows, columns), grid.out(first.relu())[..., 0])
+
+
+def test_products_start_at_unit_scale_whatever_the_embeddings_have() -> None:
+    generator = torch.Generator().manual_seed(4)
+    grid = GridDecoder(64, 32, 8, 1, products=Products(16, 16))
+    grid.initialize(generator, scale=0.3)
+    rows = 0.3 * torch.randn(200, 64, generator=generator)
+    columns = 0.3 * torch.randn(200, 32, generator=generator)
+    assert 0.7 < grid._products(rows, columns).std().item() < 1.4
+
+
+def test_a_tower_starts_as_the_identity() -> None:
+    tower = RowTower(6, 10)
+    tower.initialize(torch.Generator().manual_seed(5))
+    x = torch.randn(4, 6, generator=torch.Generator().manual_seed(6))
+    assert torch.equal(tower(x), x)
