@@ -15,8 +15,10 @@ from perturbkit.models.lpm import card as lpm
 from perturbkit.models.matching_mean import card as matching_mean
 from perturbkit.models.mean_delta import card as mean_delta
 from perturbkit.models.no_change import card as no_change
+from perturbkit.models.relative_effects import card as relative_effects
 from perturbkit.models.sams_vae import card as sams_vae
 from perturbkit.models.shifted_controls import card as shifted_controls
+from perturbkit.models.state_transition import card as state_transition
 from perturbkit.models.svae_plus import card as svae_plus
 
 MODELS = Catalog(ModelCard, globals())

@@ -1,0 +1,140 @@
+"""The network of the transition model: how each cell of a control set moves."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from perturbkit.core.condition import Condition
+from perturbkit.core.rng import torch_generator
+from perturbkit.models.nn.graph import linear
+from perturbkit.models.nn.perturbation import PerturbationEncoder
+from perturbkit.models.nn.transformer import SetTransformer
+
+
+class TransitionNet(nn.Module):
+    """Change of each cell's mean: what the condition brings, plus a transformer over the set.
+
+    Args:
+        encoder: turns conditions into vectors; its width is that of the cells' vectors.
+        sizes: `n_readouts`, `n_contexts`, `n_heads`, `d_hid`, `n_layers`, `rank`.
+        dropout: share of hidden values set to zero while training.
+        rng: initialises the weights.
+        confidence: whether a token of each set foretells its loss.
+    """
+
+    control_kg: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        encoder: PerturbationEncoder,
+        sizes: Mapping[str, int],
+        dropout: float,
+        rng: np.random.Generator,
+        *,
+        confidence: bool,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.confidence = encoder, confidence
+        generator, d, g = torch_generator(rng), encoder.width, sizes["n_readouts"]
+        self.from_cell = nn.Sequential(linear(g, d, generator), nn.GELU(), linear(d, d, generator))
+        self.from_change = linear(g, d, generator)
+        self.transformer = SetTransformer(
+            d, sizes["n_heads"], sizes["d_hid"], sizes["n_layers"], rng, dropout=dropout
+        )
+        self.token = nn.Parameter(torch.randn(d, generator=generator) * d**-0.5)
+        self.foretell = linear(d, 1, generator)
+        self.to_rank = linear(d, sizes["rank"], generator)
+        self.to_readouts = linear(sizes["rank"], g, generator)
+        nn.init.zeros_(self.to_readouts.weight)  # the network's part starts at zero
+        # falls start as scaling, so that no value goes below zero; rises in between
+        self.mix_down = nn.Parameter(torch.full((g,), 3.0))
+        self.mix_up = nn.Parameter(torch.full((g,), 1.0))
+        self.register_buffer("control_kg", torch.zeros(sizes["n_contexts"], g))
+        self.register_buffer("scale", torch.ones(1))
+
+    def forward(
+        self, x_bsg: Tensor, mask_bs: Tensor, rows: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the change of each cell's mean [b, s, g], and the loss foretold of each set.
+
+        Args:
+            x_bsg: control cells in sets, log values.
+            mask_bs: which cells are there.
+            rows: each set's condition, first axis b: `targets` [b, k] and `n_targets`, `dose_um`,
+                `time_h`, `kind`, `change` [b, g] of the closed form, `context`, `perturbed`.
+        """
+        vector = condition_vectors(self.encoder, rows)
+        vector = vector + self.from_change(rows["change"] / self.scale)
+        centred = x_bsg - self.control_kg[rows["context"]][:, None]
+        hidden = self.from_cell(centred) + vector[:, None]
+        if self.confidence:
+            first = (self.token + vector)[:, None].to(hidden.dtype)
+            hidden = torch.cat([first, hidden], 1)
+            mask_bs = functional.pad(mask_bs, (1, 0), value=True)
+        out = self.transformer(hidden, None if bool(mask_bs.all()) else mask_bs)
+        foretold = None
+        if self.confidence:
+            foretold = functional.softplus(self.foretell(out[:, 0].detach()))[:, 0].float()
+            out = out[:, 1:]
+        own = self.to_readouts(self.to_rank(out)).float() * self.scale
+        own = own * rows["perturbed"].to(own)[:, None, None]
+        return own + rows["change"][:, None], foretold
+
+    def move(self, x_bsg: Tensor, change_bsg: Tensor, context_b: Tensor) -> Tensor:
+        """Return the cells after the change of their mean, [b, s, g].
+
+        x + D (a x / m + 1 - a): the mean moves by D, whether by scaling what is there (a = 1) or
+        by a shift of all cells (a = 0), with a learned for each readout, for falls and for rises.
+        """
+        mean = self.control_kg[context_b][:, None]
+        mix = torch.where(change_bsg < 0, self.mix_down, self.mix_up).sigmoid()
+        # what is silent in the control can only be shifted
+        mix = mix * (mean > 1e-3)
+        return x_bsg + change_bsg * (mix * x_bsg / mean.clamp_min(1e-3) + 1 - mix)
+
+
+def padded_targets(
+    encoder: PerturbationEncoder, conditions: Sequence[Condition]
+) -> dict[str, Tensor]:
+    """Return conditions as tensors that can be indexed by condition, first axis c.
+
+    `targets` [c, k] holds the positions of the known targets, padded; `n_targets` says how many
+    there are; `dose_um`, `time_h` and `kind` are [c].
+    """
+    encoded = encoder.encode(conditions)
+    n_targets = encoded.offsets.diff().cpu()
+    most = max(1, int(n_targets.max())) if len(conditions) else 1
+    targets = torch.zeros(len(conditions), most, dtype=torch.int64)
+    targets[torch.arange(most) < n_targets[:, None]] = encoded.codes.cpu()
+    return {"targets": targets, "n_targets": n_targets, "dose_um": encoded.dose_um.cpu(),
+            "time_h": encoded.time_h.cpu(), "kind": encoded.kind.cpu()}  # fmt: skip
+
+
+def condition_vectors(encoder: PerturbationEncoder, rows: Mapping[str, Tensor]) -> Tensor:
+    """Return the encoder's vector of each condition of `padded_targets`, [c, d]."""
+    n = rows["n_targets"]
+    present = torch.arange(rows["targets"].shape[1], device=n.device) < n[:, None]
+    offsets = functional.pad(n.cumsum(0), (1, 0))
+    targets = rows["targets"][present]
+    return encoder(targets, offsets, rows["dose_um"], rows["time_h"], rows["kind"])
+
+
+def padded(x_ng: Tensor, set_of: Tensor) -> tuple[Tensor, Tensor]:
+    """Return sets side by side, [sets, largest, g], and which cells are there.
+
+    Args:
+        x_ng: cells, set after set.
+        set_of: the set of each, ascending from 0.
+    """
+    sizes = torch.bincount(set_of)
+    within = torch.arange(len(set_of), device=set_of.device) - (sizes.cumsum(0) - sizes)[set_of]
+    shape = (len(sizes), int(sizes.max()))
+    out = x_ng.new_zeros(*shape, x_ng.shape[1])
+    out[set_of, within] = x_ng
+    mask = torch.zeros(shape, dtype=torch.bool, device=x_ng.device)
+    mask[set_of, within] = True
+    return out, mask
