@@ -75,3 +75,74 @@ def store(
         f"{len(written.readouts):,} readouts in {written.unit}, in {out}"
     )
     typer.echo(f"next: perturbkit fit MODEL --screen {out}")
+
+
+@app.command("fit")
+def fit(
+    screen: Annotated[str, typer.Argument(help="A screen of cells: its name, file, or store.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a setting: --set model.nlayers=4 (repeatable)."),
+    ] = None,
+    *,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an old run.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """Train an embedding of cells (STATE's) on their hidden genes."""
+    from perturbkit.cli.progress import bar
+    from perturbkit.recipes.cell_embedding import fit_cells
+
+    with bar(quiet=quiet) as watch:
+        run = fit_cells(
+            screen, out=out, settings=set_ or (), resume=resume, force=force, watch=watch
+        )
+    typer.echo(f"fitted; the run is in {run.path}")
+    typer.echo(f"next: perturbkit cells embed {run.path} SCREEN -o embedded.h5ad")
+
+
+@app.command("embed")
+def embed(
+    run: Annotated[Path, typer.Argument(help="A run of `perturbkit cells fit`.")],
+    screen: Annotated[str, typer.Argument(help="A screen of cells: its name or file.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .h5ad file to write.")],
+    unit: Annotated[
+        str | None, typer.Option(help="Unit of a file that does not state its own.")
+    ] = None,
+    *,
+    as_screen: Annotated[
+        bool,
+        typer.Option("--as-screen", help="Write the vectors as readouts, to fit models on."),
+    ] = False,
+) -> None:
+    """Write cells with their vectors in obsm["X_state"]."""
+    from perturbkit.recipes.cell_embedding import embed_file
+
+    typer.echo(embed_file(run, screen, out, unit=unit, as_screen=as_screen))
+    typer.echo(f"wrote {out}")
+
+
+@app.command("near")
+def near(
+    reference: Annotated[Path, typer.Argument(help="Embedded cells to look among (.h5ad).")],
+    query: Annotated[Path, typer.Argument(help="Embedded cells to look for (.h5ad).")],
+    k: Annotated[int, typer.Option("-k", min=1, help="Neighbours of each cell.")] = 10,
+    label: Annotated[str, typer.Option(help="Column of obs that neighbours vote on.")] = (
+        "perturbation"
+    ),
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write every cell's answer (.parquet).")
+    ] = None,
+) -> None:
+    """Find the nearest embedded cells of each cell, and what most of them are."""
+    from perturbkit.cli.tables import print_table
+    from perturbkit.recipes.cell_embedding import nearest_cells
+    from perturbkit.recipes.tables import write_table
+
+    table = nearest_cells(reference, query, k, label=label)
+    counts = table["label"].value_counts(sort=True).head(10)
+    print_table(f"{label} of most neighbours", counts.to_dicts())
+    if out is not None:
+        write_table(table, out)
+        typer.echo(f"wrote {out}")

@@ -15,7 +15,7 @@ from perturbkit.core.features import Features
 from perturbkit.core.graph import Graph
 from perturbkit.core.rng import torch_generator
 from perturbkit.core.vocabulary import Vocabulary
-from perturbkit.models.card import State
+from perturbkit.models.card import ModelCard, State
 from perturbkit.models.nn.distribution import (
     detection_loss,
     energy_distance,
@@ -127,6 +127,8 @@ class StateEmbedding(nn.Module):
     """
 
     offset: Tensor
+    pairs: Tensor
+    others: Tensor
 
     def __init__(self, config: StateEmbeddingConfig, about: Mapping[str, Any]) -> None:
         super().__init__()
@@ -209,7 +211,8 @@ class StateEmbedding(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Return the cells' vectors [n, output_dim] and, if corrected for, their data set's."""
         tokens = functional.embedding(genes, table_gd) + self.bins(values)
-        special = [self.cls, self.dataset_token] if self.config.dataset_correction else [self.cls]
+        special: list[Tensor] = [self.cls]
+        special += [self.dataset_token] if self.config.dataset_correction else []
         first = torch.stack(special).expand(len(genes), -1, -1).to(tokens.dtype)
         out = self.transformer(torch.cat([first, tokens], 1), None, len(special))
         z = functional.normalize(self.project(out[:, 0]).float(), dim=-1)
@@ -332,3 +335,16 @@ def _linked(
     pairs = np.unique(np.concatenate(found), axis=0)
     codes = np.sort(pairs[:, 0] * len(names) + pairs[:, 1])
     return pairs, shuffled_partners(pairs, codes, len(names), rng)
+
+
+card = ModelCard(
+    name="state_embedding",
+    summary="vectors of cells from a transformer over their genes, trained on hidden genes",
+    source="STATE, embedding model (Adduri et al. 2025, bioRxiv 2025.06.26.661135); from a page",
+    config=StateEmbeddingConfig,
+    model=StateEmbedding,
+    trained=True,
+    level="cells",
+    train={"learning_rate": 1e-3, "n_epochs": 5, "batch_cells": 64},
+)
+"""not in MODELS: it answers with vectors of cells, not with responses"""

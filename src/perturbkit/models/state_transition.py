@@ -1,16 +1,15 @@
 """STATE's transition model: sets of control cells in, sets of perturbed cells out."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from functools import partial
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from perturbkit.core.condition import complete_table, condition_keys, conditions_of
-from perturbkit.core.config import Config
 from perturbkit.core.errors import SchemaError
 from perturbkit.core.features import Features
 from perturbkit.core.graph import Graph
@@ -32,53 +31,13 @@ from perturbkit.models.relative_effects import (
     RelativeEffectsConfig,
     crossfitted_changes,
 )
+from perturbkit.models.state_transition_config import StateTransitionConfig
 
-_DISTANCES = {"energy": energy_distance, "sinkhorn": sinkhorn_divergence, "mmd": mmd}
-
-
-class StateTransitionConfig(Config):
-    """Hyper-parameters; sizes known from data come by `build`."""
-
-    d_model: int = Field(default=64, ge=4)
-    """width of a cell's vector"""
-    n_heads: int = Field(default=4, ge=1)
-    """attention heads"""
-    d_hid: int = Field(default=128, ge=4)
-    """width of the feed-forward layers"""
-    n_layers: int = Field(default=2, ge=1)
-    """transformer layers; cells of a set see each other"""
-    dropout: float = Field(default=0.1, ge=0, lt=1)
-    """share of hidden values set to zero while training"""
-    rank: int = Field(default=32, ge=1)
-    """directions of readouts that the network's part is made of"""
-    loss: Literal["energy", "sinkhorn", "mmd"] = "energy"
-    """what compares predicted and measured sets"""
-    mean_weight: float = Field(default=1.0, ge=0)
-    """weight of the squared difference of the sets' means"""
-    base: Literal["relative_effects", "none"] = "relative_effects"
-    """the closed-form change that cells are moved by before the network adds its part; `none` is
-    the published model"""
-    decoder: Literal["counts", "moved"] = "counts"
-    """how predicted cells are drawn: with whole counts (negative binomial), or as the network
-    moves them"""
-    confidence: bool = False
-    """whether a token of each set foretells its loss"""
-    graph_config: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """networks by name, as STATE's users write them: `{"string": {"type": "string", "args":
-    {"confidence": 0.7}}}`"""
-    graph_folder: str = ""
-    """where the networks' files are; by default `graphs` of PERTURBKIT_DATA, or the downloads"""
-    n_controls: int = Field(default=256, ge=2)
-    """control cells kept of each context at most"""
-    identity_dropout: float = Field(default=0.3, ge=0, lt=1)
-    """probability of hiding a target's own vector while training, where more is known of it"""
-
-    @model_validator(mode="after")
-    def _heads_fit(self) -> Self:
-        if self.d_model % self.n_heads:
-            message = f"d_model ({self.d_model}) is not a multiple of n_heads ({self.n_heads})"
-            raise ValueError(message)
-        return self
+_DISTANCES = {
+    "energy": partial(energy_distance, distinct=True),
+    "sinkhorn": sinkhorn_divergence,
+    "mmd": mmd,
+}
 
 
 class StateTransition(nn.Module):
@@ -88,9 +47,8 @@ class StateTransition(nn.Module):
     answer, and sets of any size need no repeated cell.
 
     Source:
-        STATE (Adduri et al. 2025), transition model, from its description. Deviations: it starts
-        from a closed form, masks short sets where the published code repeats cells, keeps zeros,
-        and refuses or marks targets that were never seen.
+        STATE (Adduri et al. 2025), transition model, from its description; it repeats cells to
+        fill sets and has no closed form.
     """
 
     def __init__(self, config: StateTransitionConfig, about: Mapping[str, Any]) -> None:
@@ -106,7 +64,7 @@ class StateTransition(nn.Module):
         sizes = {"n_readouts": len(self.readouts), "n_contexts": len(self.contexts),
                  "n_heads": config.n_heads, "d_hid": config.d_hid,
                  "n_layers": config.n_layers, "rank": config.rank}  # fmt: skip
-        self.net = TransitionNet(
+        self.net: TransitionNet = TransitionNet(
             PerturbationEncoder.restore(about["encoder"]), sizes, config.dropout,
             np.random.default_rng(about["seed"]), confidence=config.confidence,
         )  # fmt: skip
@@ -151,6 +109,7 @@ class StateTransition(nn.Module):
             "contexts": list(controls.contexts), "readouts": list(profiles.readouts),
             "encoder": encoder.plain(), "seed": int(rng.integers(2**31)),
             "trained": profiles.keys,
+            "trained_contexts": sorted(set(profiles.contexts[~profiles.is_control].tolist())),
         }  # fmt: skip
         model = cls(config, about)
         model.net.encoder, model._controls = encoder, controls
@@ -226,8 +185,8 @@ class StateTransition(nn.Module):
         change, foretold = self.net(controls, mask, rows)
         moved = self._floored(self.net.move(controls, change, rows["context"]))
         distance = _DISTANCES[self.config.loss](moved, truth, mask, mask)
-        share = mask.to(moved) / mask.sum(1, keepdim=True)
-        gap = torch.einsum("bsg,bs->bg", controls + change - truth, share)
+        share = mask.to(moved)[..., None] / mask.sum(1)[:, None, None]
+        gap = ((controls + change - truth) * share).sum(1)
         total = distance / truth.shape[-1] ** 0.5 + self.config.mean_weight * gap.square().mean(-1)
         if foretold is not None:
             total = total + 0.1 * (foretold - total.detach()).square()
@@ -243,25 +202,18 @@ class StateTransition(nn.Module):
 
     def statuses(self, conditions: pl.DataFrame) -> np.ndarray:
         """Return how each condition can be answered: seen, prior, neighbour or refused."""
-        parsed = conditions_of(conditions)
-        encoded = self.net.encoder.encode(parsed)
-        trained = {c.split(" | ")[-1] for c in self.about["trained"] if not _is_control(c)}
-        found = []
-        for condition, status in zip(parsed, encoded.status, strict=True):
-            kept = status
-            if status == "refused" and self._base is not None:
-                # its own readout or the networks say something; the encoder stays silent
-                known = all(
-                    self.net.encoder.status_of(t) != "refused" or self._base.reach.knows(t)
-                    for t in condition.targets
-                )
-                kept = "prior" if known else status
-            if condition.context not in self.contexts:
-                kept = "refused"
-            elif condition.context not in trained and not condition.is_control:
-                kept = max(kept, "prior", key=STATUSES.index)
-            found.append(kept)
-        return np.array(found, dtype="<U9")
+        parsed, encoder = conditions_of(conditions), self.net.encoder
+        ranks = np.zeros(len(parsed), np.int64)
+        for i, (c, status) in enumerate(zip(parsed, encoder.encode(parsed).status, strict=True)):
+            ranks[i] = STATUSES.index(status)
+            silent = [t for t in c.targets if encoder.status_of(t) == "refused"]
+            if silent and self._base is not None and all(map(self._base.reach.knows, silent)):
+                ranks[i] = STATUSES.index("prior")  # its own readout or the networks say something
+            if c.context not in self.contexts:
+                ranks[i] = STATUSES.index("refused")
+            elif c.context not in self.about["trained_contexts"] and not c.is_control:
+                ranks[i] = max(ranks[i], STATUSES.index("prior"))
+        return np.array(STATUSES)[ranks].astype("<U9")
 
     @torch.no_grad()
     def _changes(self, rows: Mapping[str, Tensor], i: int, x_ng: np.ndarray) -> np.ndarray:
@@ -288,7 +240,7 @@ class StateTransition(nn.Module):
 
     def predict(self, conditions: pl.DataFrame) -> Responses:
         """Predict the mean of any conditions; what the model knows nothing of is refused."""
-        table = complete_table(conditions).drop("n_cells", "status", strict=False)
+        table = _plain(conditions)
         place = np.maximum(self.contexts.find(table["context"]), 0)
         values = self.net.control_kg.cpu().numpy()[place] + self.predict_perturbation_effects(table)
         if self.unit not in RELATIVE_UNITS:
@@ -300,7 +252,7 @@ class StateTransition(nn.Module):
         self, conditions: pl.DataFrame, n: int, rng: np.random.Generator
     ) -> PredictedCells:
         """Draw control cells of each condition's context, as one set, and move them."""
-        table = complete_table(conditions).drop("n_cells", "status", strict=False)
+        table = _plain(conditions)
         status, rows = self.statuses(table), self._rows(table)
         drawn: list[np.ndarray | None] = []
         for i in range(table.height):
@@ -313,8 +265,10 @@ class StateTransition(nn.Module):
             if self.config.decoder == "counts" and self.unit not in RELATIVE_UNITS:
                 drawn.append(self._decoder(context).draw(x, change, rng))
             else:
-                moved = self.net.move(*(torch.from_numpy(v)[None].to(self.net.token.device)
-                                        for v in (x, change)), rows["context"][i : i + 1])  # fmt: skip
+                x_change = [
+                    torch.from_numpy(v)[None].to(self.net.token.device) for v in (x, change)
+                ]
+                moved = self.net.move(*x_change, rows["context"][i : i + 1])
                 drawn.append(self._floored(moved)[0].detach().cpu().numpy())
         table = table.with_columns(status=pl.Series(status.astype(str)))
         return PredictedCells(table, drawn, self.readouts, self.unit)
@@ -353,8 +307,8 @@ class StateTransition(nn.Module):
         return model.eval()
 
 
-def _is_control(key: str) -> bool:
-    return key.startswith("control |")
+def _plain(conditions: pl.DataFrame) -> pl.DataFrame:
+    return complete_table(conditions).drop("n_cells", "status", strict=False)
 
 
 card = ModelCard(

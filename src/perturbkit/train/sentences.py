@@ -7,12 +7,12 @@ from functools import partial
 import numpy as np
 import torch
 
+from perturbkit.core.errors import UnitError
 from perturbkit.core.features import Features
 from perturbkit.core.graph import Graph
 from perturbkit.core.rng import named_rng, torch_generator
 from perturbkit.core.run import Run
-from perturbkit.data.logged import LoggedCells
-from perturbkit.data.store.shuffle import ShuffledCells
+from perturbkit.data.store import CellStore, ShuffledCells
 from perturbkit.models.nn.sentence import draw_hidden, sentences
 from perturbkit.models.state_embedding import SentenceBatch, StateEmbedding, StateEmbeddingConfig
 from perturbkit.train.config import TrainConfig
@@ -20,6 +20,29 @@ from perturbkit.train.loop import Hooks, train
 
 _FOR_MEANS = 5000
 """cells that the means of genes are taken from"""
+
+
+def logged(cells: CellStore, rows: np.ndarray) -> np.ndarray:
+    """Return some cells of a store in log1p_cp10k, float32 [n, g].
+
+    Raises:
+        UnitError: the cells are in another unit.
+    """
+    if cells.unit not in ("counts", "log1p_cp10k"):
+        message = f"the cells are in {cells.unit}; the embedding needs counts or log1p_cp10k"
+        raise UnitError(message)
+    return cells.dense(rows, log=cells.unit == "counts")
+
+
+def means(cells: CellStore, rows: np.ndarray, at_once: int = 1024) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean log value of each readout, and the share of cells it is above 0 in."""
+    total, seen = np.zeros((2, len(cells.readouts)))
+    for low in range(0, len(rows), at_once):
+        x = logged(cells, rows[low : low + at_once])
+        total += x.sum(0, dtype=np.float64)
+        seen += (x > 0).sum(0)
+    n = max(1, len(rows))
+    return (total / n).astype(np.float32), (seen / n).astype(np.float32)
 
 
 class SentenceSource:
@@ -30,7 +53,7 @@ class SentenceSource:
 
     def __init__(
         self,
-        cells: LoggedCells,
+        cells: CellStore,
         rows: np.ndarray,
         config: StateEmbeddingConfig,
         batch_size: int,
@@ -51,14 +74,14 @@ class SentenceSource:
     ) -> SentenceBatch:
         """Return some cells as sentences, with genes hidden that `rng` draws."""
         generator = torch_generator(rng)
-        x = torch.from_numpy(self.cells.dense(rows))
+        x = torch.from_numpy(logged(self.cells, rows))
         n_asked = max(1, min(self.config.n_asked, x.shape[1] // 2))
         asked = draw_hidden(x, n_asked, generator)
         hidden = torch.zeros(x.shape[1], dtype=torch.bool)
         hidden[asked] = True
         order = torch.rand(x.shape, generator=generator)
         genes, values = sentences(x, self.config.sentence_length, order, hidden)
-        dataset = torch.from_numpy(self.cells.dataset_n[rows])
+        dataset = torch.from_numpy(self.cells.arrays["batch"][rows].astype(np.int64))
         tensors = (self.columns, genes, values, asked, x[:, asked], dataset)
         return SentenceBatch(*(t.to(device) for t in tensors))
 
@@ -74,7 +97,7 @@ class Knowledge:
 
 
 def fit_embedding(
-    cells: LoggedCells,
+    cells: CellStore,
     config: StateEmbeddingConfig,
     schedule: TrainConfig,
     seed: int,
@@ -86,9 +109,9 @@ def fit_embedding(
     """Train a cell embedding on nine tenths of the cells; the last tenth says when to stop.
 
     Args:
-        cells: the cells.
+        cells: the cells; their batches are the data sets.
         config: the model.
-        schedule: the training; `block_rows` cells make a batch.
+        schedule: the training; `batch_cells` cells make a batch.
         seed: of everything that is drawn.
         knowledge: features and networks of genes.
         run: where checkpoints and records go.
@@ -96,17 +119,18 @@ def fit_embedding(
 
     Raises:
         DivergedError: the loss left the finite numbers.
+        UnitError: the cells are neither counts nor log1p_cp10k.
     """
     known = knowledge or Knowledge()
     order = named_rng(seed, "cells", "held out").permutation(cells.n_cells)
     n_val = min(2048, cells.n_cells // 10)
     val, rows = order[:n_val], order[n_val:]
     model = StateEmbedding.build(
-        config, cells.readouts, cells.means(rows[:_FOR_MEANS]), named_rng(seed, "build"),
-        features=known.features, graphs=known.graphs, datasets=cells.datasets,
+        config, cells.readouts, means(cells, rows[:_FOR_MEANS]), named_rng(seed, "build"),
+        features=known.features, graphs=known.graphs, datasets=cells.batches,
     )  # fmt: skip
-    source = SentenceSource(cells, rows, config, schedule.block_rows, seed)
-    hooks = Hooks(validate=partial(_validate, model, source, val, schedule.block_rows))
+    source = SentenceSource(cells, rows, config, schedule.batch_cells, seed)
+    hooks = Hooks(validate=partial(_validate, model, source, val, schedule.batch_cells))
     if run is not None:
         hooks.folder = run.path / "checkpoints"
         hooks.record = lambda event: run.log(asdict(event))

@@ -17,23 +17,24 @@ def distances(x_nd: Tensor, y_md: Tensor) -> Tensor:
 
 
 def _square(x_nd: Tensor, y_md: Tensor) -> Tensor:
-    # distances do not feel a shift, but the rounding of large norms does
-    centre = y_md.detach().mean(-2, keepdim=True)
-    x, y = x_nd - centre, y_md - centre
-    norms = x.square().sum(-1)[..., :, None] + y.square().sum(-1)[..., None, :]
-    return (norms - 2 * x @ y.transpose(-1, -2)).clamp_min(0)
+    # distances do not feel a shift, but the rounding of large norms does; bfloat16 loses them
+    with torch.autocast(x_nd.device.type, enabled=False):
+        centre = y_md.detach().float().mean(-2, keepdim=True)
+        x, y = x_nd.float() - centre, y_md.float() - centre
+        norms = x.square().sum(-1)[..., :, None] + y.square().sum(-1)[..., None, :]
+        return (norms - 2 * x @ y.transpose(-1, -2)).clamp_min(0)
 
 
 def _weights(x_nd: Tensor, mask_n: Tensor | None) -> Tensor:
     """Return equal weights of the cells that are there, [..., n], of sum 1."""
     if mask_n is None:
-        return x_nd.new_full(x_nd.shape[:-1], 1 / x_nd.shape[-2])
-    here = mask_n.to(x_nd.dtype)
+        return x_nd.new_full(x_nd.shape[:-1], 1 / x_nd.shape[-2], dtype=torch.float32)
+    here = mask_n.float()
     return here / here.sum(-1, keepdim=True).clamp_min(1)
 
 
 def _mean_between(d_nm: Tensor, a_n: Tensor, b_m: Tensor) -> Tensor:
-    return torch.einsum("...nm,...n,...m->...", d_nm, a_n, b_m)
+    return (d_nm * a_n[..., :, None] * b_m[..., None, :]).sum((-1, -2))
 
 
 def _mean_within(d_nn: Tensor, a_n: Tensor, *, distinct: bool) -> Tensor:

@@ -42,12 +42,16 @@ class _SymmetricProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, x: Tensor) -> Tensor:
         ctx.save_for_backward(a)
-        return a @ x
+        # sparse products have no bfloat16
+        with torch.autocast(x.device.type, enabled=False):
+            return (a @ x.float()).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
         (a,) = ctx.saved_tensors
-        return None, a @ gradients[0].contiguous()
+        (d,) = gradients
+        with torch.autocast(d.device.type, enabled=False):
+            return None, (a @ d.float().contiguous()).to(d.dtype)
 
 
 class Relation(nn.Module):

@@ -30,7 +30,7 @@ def sentences(
     Returns:
         Positions of genes, int64 [n, length], and values [n, length].
     """
-    key = x_ng + TIED * order_ng
+    key = x_ng.double() + TIED * order_ng  # float32 has no room for the ties of large values
     n_free = x_ng.shape[1]
     if hidden_g is not None:
         key = key.masked_fill(hidden_g, -1.0)
@@ -77,10 +77,13 @@ class SoftBins(nn.Module):
     ) -> None:
         super().__init__()
         generator = torch_generator(rng)
-        self.mlp = nn.Sequential(
-            linear(2, hidden, generator), nn.LeakyReLU(), linear(hidden, n_bins, generator)
-        )
-        self.bins = nn.Parameter(torch.randn(n_bins, width, generator=generator) * width**-0.5)
+        first, last = linear(2, hidden, generator), linear(hidden, n_bins, generator)
+        self.mlp = nn.Sequential(first, nn.LeakyReLU(), last)
+        # as large as the gene tokens they are added to, and told apart from the start
+        self.bins = nn.Parameter(torch.randn(n_bins, width, generator=generator))
+        with torch.no_grad():
+            first.weight.mul_(2)
+            last.weight.mul_(4)
 
     def forward(self, values_nl: Tensor) -> Tensor:
         """Return a vector for each value, [n, l, d]."""
