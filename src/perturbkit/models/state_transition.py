@@ -265,10 +265,9 @@ class StateTransition(nn.Module):
             if self.config.decoder == "counts" and self.unit not in RELATIVE_UNITS:
                 drawn.append(self._decoder(context).draw(x, change, rng))
             else:
-                x_change = [
-                    torch.from_numpy(v)[None].to(self.net.token.device) for v in (x, change)
-                ]
-                moved = self.net.move(*x_change, rows["context"][i : i + 1])
+                device = self.net.token.device
+                cells, by = (torch.from_numpy(v)[None].to(device) for v in (x, change))
+                moved = self.net.move(cells, by, rows["context"][i : i + 1])
                 drawn.append(self._floored(moved)[0].detach().cpu().numpy())
         table = table.with_columns(status=pl.Series(status.astype(str)))
         return PredictedCells(table, drawn, self.readouts, self.unit)
