@@ -7,7 +7,14 @@ from gymnasium.utils.env_checker import check_env
 from perturbkit.core.condition import Condition
 from perturbkit.core.errors import SchemaError
 from perturbkit.data.simulate import draw_world, preset
-from perturbkit.design.environment import DesignEnv, ReplayOracle, Rules, SimulatorOracle
+from perturbkit.design.constraints import Rules, permitted
+from perturbkit.design.environment import BatchDesignEnv, DesignEnv
+from perturbkit.design.oracles import (
+    ReplayOracle,
+    ResponseOracle,
+    SimulatorOracle,
+    combinations,
+)
 from perturbkit.design.tables import HitTable
 
 
@@ -72,3 +79,77 @@ def test_a_simulated_world_answers_singles_and_combinations(rng):
     env.reset(seed=0)
     total = sum(env.step(i)[1] for i in range(15))
     assert total == (oracle.outcome(np.arange(15)) >= oracle.hit_above).sum()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("reveal", ["hits", "scores"])
+def test_gymnasium_accepts_the_environment_of_batches_as_it_is(reveal):
+    rules = Rules(budget=12, batch=4, rounds=2, noise=0.1, batch_noise=0.2)
+    check_env(BatchDesignEnv(ReplayOracle(table(), reveal), rules), skip_render_check=True)
+
+
+def test_a_batch_is_the_best_that_may_be_chosen_within_budget_and_rounds():
+    cost = np.where(np.arange(20) == 17, 5.0, 1.0)
+    env = BatchDesignEnv(
+        ReplayOracle(table()), Rules(budget=9, batch=3, rounds=3), cost=cost,
+        allowed=np.arange(20) != 19,
+    )  # fmt: skip
+    env.reset(seed=0)
+    _, reward, over, _, info = env.step(np.arange(20.0))
+    assert info["chosen"].tolist() == [18, 17, 16]  # 19 is barred
+    assert (reward, over, info["spent"], info["round"]) == (3.0, False, 7.0, 1)
+    _, reward, over, _, info = env.step(np.arange(20.0))
+    assert info["chosen"].tolist() == [15, 14]  # two more is all the budget pays
+    assert (reward, over, info["hits"]) == (1.0, True, 4)
+    with pytest.raises(SchemaError, match="20 finite scores"):
+        env.step(np.full(20, np.nan))
+    env = BatchDesignEnv(ReplayOracle(table()), Rules(budget=99, batch=3, rounds=2))
+    env.reset(seed=0)
+    assert [env.step(np.zeros(20))[2] for _ in range(2)] == [False, True]
+
+
+def test_lists_of_genes_and_shares_of_a_gene_are_kept():
+    names = ("A", "B", "C", "A+B", "A+C", "B+C")
+    pairs = HitTable("t", names, np.arange(6.0), np.arange(6) >= 3)
+    oracle = ReplayOracle(pairs)
+    assert permitted(oracle.targets, exclude=["C"]).tolist() == [1, 1, 0, 1, 0, 0]
+    assert permitted(oracle.targets, only=["A", "C"], max_targets=1).tolist() == [1, 0, 1, 0, 0, 0]
+    assert combinations(oracle, ["A", "B"]).tolist() == [0, 0, 0, 1, 0, 0]
+    with pytest.raises(SchemaError, match="leave none of 6"):
+        permitted(oracle.targets, only=["a"])
+    env = BatchDesignEnv(oracle, Rules(budget=6, batch=6, per_gene=1))
+    env.reset(seed=0)
+    chosen = env.step(np.array([0, 0, 1, 9, 8, 7.0]))[4]["chosen"]
+    assert chosen.tolist() == [3, 2]  # A+B, then only C is free
+    with pytest.raises(SchemaError, match="rounds is -1"):
+        Rules(rounds=-1)
+    with pytest.raises(SchemaError, match="'hits' or 'scores'"):
+        ReplayOracle(pairs, "p-values")
+
+
+def test_measured_responses_answer_by_their_size(planted_law):
+    oracle = ResponseOracle(planted_law.truth, top_share=0.1)
+    assert oracle.n_conditions == len(planted_law.truth.keys) - 3
+    every = np.arange(oracle.n_conditions)
+    assert 0.08 < oracle.hits(every).mean() < 0.13
+    assert oracle.response(every[:2]).shape == (2, 60)
+    largest = int(oracle.outcome(every).argmax())
+    assert oracle.hits(np.array([largest])).all()
+    assert {len(t) for t in oracle.targets} == {1, 2}
+
+
+def test_a_simulated_oracle_knows_edges_and_hierarchy(rng):
+    world = draw_world(preset("tiny"), rng, None)
+    oracle = SimulatorOracle(
+        world, tuple(Condition((g,), world.contexts[0], world.config.kind) for g in world.genes)
+    )
+    up, down = np.nonzero(oracle.ancestors)
+    assert (oracle.edges.toarray() > 0).sum() == oracle.edges.nnz > 60
+    # without an active path nothing moves, and whoever moves lies below
+    moved = np.abs(oracle.effect_cg) > 1e-3
+    np.fill_diagonal(moved, False)
+    reach = oracle.ancestors | oracle.ancestors.T
+    assert moved.sum() > 0
+    assert (moved & ~reach).sum() < 0.1 * moved.sum()  # but for cycles
+    # feedback lets a low gene be above a middle one
+    assert (oracle.level_g[up] < oracle.level_g[down]).mean() > 0.8

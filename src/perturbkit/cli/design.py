@@ -191,6 +191,44 @@ def replay(  # noqa: PLR0913
         typer.echo(f"wrote {out / 'replay.csv'}")
 
 
+@app.command("train-agent")
+def train_agent(
+    agent: Annotated[str, typer.Argument(help="See `perturbkit list agents`.")] = "actor_critic",
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the agent.")],
+    updates: Annotated[int, typer.Option(help="Gradient steps.")] = 110,
+    topology: Annotated[
+        list[Path] | None,
+        typer.Option(help="Table of directed edges, such as YEASTRACT's (repeatable)."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
+    max_stage: Annotated[int, typer.Option(help="Last stage of the curriculum.")] = 5,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Train an agent on simulated screens; its folder is then a --policy of replay and new."""
+    from perturbkit.design.agents import AGENTS, AgentConfig
+    from perturbkit.design.agents.store import refuse_agent
+    from perturbkit.design.agents.topologies import read_topology
+    from perturbkit.design.agents.training import train_agent as train
+
+    name = AGENTS[agent].name
+    refuse_agent(out)
+    config = AgentConfig.parse({"n_updates": updates, "max_stage": max_stage})
+    graphs = [read_topology(path) for path in topology or ()]
+
+    def told(update: int, n: int, record: dict) -> None:
+        if quiet or ("test_efficiency" not in record and "promoted_to" not in record):
+            return
+        test = record.get("test_efficiency")
+        line = f"update {update + 1} of {n}: {record['stage']}, {record['efficiency']:.2f}x chance"
+        line += f"; held-out screens {test:.2f}x" if test is not None else ""
+        line += f"; promoted to {record['promoted_to']}" if "promoted_to" in record else ""
+        typer.echo(line, err=True)
+
+    train(name, config, seed, topologies=graphs, out=out, watch=told)
+    typer.echo(f"{out}: {name}; next: perturbkit design replay --policy {out} --screen ifng")
+
+
 @app.command()
 def plan(
     effect: Annotated[float, typer.Option(help="Smallest effect worth finding.")],

@@ -15,6 +15,7 @@ from perturbkit.cli.design import app as design
 from perturbkit.cli.explain import explain
 from perturbkit.cli.fit import fit
 from perturbkit.cli.graph import app as graph
+from perturbkit.cli.hyperperturb import hyperperturb
 from perturbkit.cli.listing import listing
 from perturbkit.cli.names import names
 from perturbkit.cli.predict import predict
@@ -41,6 +42,7 @@ app.command("check")(check)
 app.command("prepare")(prepare)
 app.command("de")(de)
 app.command("names")(names)
+app.command("hyperperturb")(hyperperturb)
 app.command("benchmark")(benchmark)
 app.add_typer(cells, name="cells")
 app.add_typer(graph, name="graph")

@@ -1,6 +1,7 @@
 """Policies: a surrogate, an acquisition function, and how the first batch is chosen."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -11,6 +12,7 @@ from perturbkit.core.vocabulary import Vocabulary
 from perturbkit.design.acquire import ACQUISITIONS, History
 from perturbkit.design.knowledge import Knowledge
 from perturbkit.design.surrogate import SURROGATES
+from perturbkit.design.surrogate.card import Fit
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,13 @@ class Policy:
     surrogate: str = "prior"
     warm: bool = False
     """the first batch by the static prior; otherwise by chance, or by what needs no outcomes"""
+    agent: Fit | None = None
+    """scores of a trained agent in place of the surrogate's; it chooses the first batch as well"""
 
     @property
     def is_static(self) -> bool:
         """Whether outcomes change nothing."""
-        return self.surrogate == "prior" and self.acquisition not in {
+        return self.agent is None and self.surrogate == "prior" and self.acquisition not in {
             "linear_bandit", "random", *_COVERING
         }  # fmt: skip
 
@@ -57,8 +61,17 @@ POLICIES: dict[str, Policy] = {
 
 
 def policy_named(name: str) -> Policy:
-    """Return a policy, or raise UnknownNameError with what may have been meant."""
+    """Return a policy by its name, or a trained agent by its folder.
+
+    Raises:
+        UnknownNameError: neither; with what may have been meant.
+        FileError: an agent's folder that is not whole.
+    """
     if name not in POLICIES:
+        if (Path(name) / "agent.json").is_file():
+            from perturbkit.design.agents.store import load_agent  # torch is imported here
+
+            return Policy("greedy", agent=load_agent(name).fit)
         raise unknown_name("policy", name, POLICIES)
     return POLICIES[name]
 
@@ -124,7 +137,9 @@ class Chooser:
         """
         policy, known = self.policy, self.knowledge
         blind = not np.isfinite(target_c).any()
-        if blind and policy.warm:
+        if policy.agent is not None:
+            values, acquisition = policy.agent(known, target_c, rng), policy.acquisition
+        elif blind and policy.warm:
             values, acquisition = known.prior_c[None], "greedy"
         elif blind and policy.surrogate != "prior":
             values, acquisition = known.prior_c[None], "random"

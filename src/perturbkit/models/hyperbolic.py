@@ -8,18 +8,22 @@ applies to any other.
 import math
 from typing import Literal
 
+import numpy as np
 import torch
 from pydantic import Field
+from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional
 
 from perturbkit.core.config import Config
 from perturbkit.models.nn import poincare
 from perturbkit.models.nn.hyperbolic_layers import (
+    STARTS,
     BoundedTangent,
     Curvature,
     PoincareHead,
     PoincareLinear,
+    SmoothRadius,
     categorical_loss,
     haar_,
 )
@@ -42,6 +46,11 @@ class HyperbolicConfig(Config):
     """length of the embeddings, where geometry matters"""
     n_layers: int = Field(default=2, ge=1, le=8)
     """how far information travels in the network"""
+    radius: Literal["free", "fixed"] = "free"
+    """`free`: an embedding keeps its length, which then says how high a gene is in a hierarchy;
+    `fixed`: all have one length, as in Hyper++"""
+    start: Literal["haar", "unitary", "xavier"] = "haar"
+    """first weights: Haar draws of orthogonal or of unitary matrices, or Gaussian ones"""
     checkpointing: bool = False
     """recompute hidden values in the backward pass: less memory, more time"""
 
@@ -81,11 +90,16 @@ class GraphGeometry(nn.Module):
         layer = PoincareLinear if self.hyperbolic else EuclideanLayer
         self.curvature = Curvature(config.curvature, learnable=config.adaptive)
         self.enter = EuclideanLayer(n_features, config.width, generator=generator)
-        self.bounds = nn.ModuleList(BoundedTangent() for _ in range(config.n_layers + 1))
+        last = SmoothRadius if config.radius == "free" else BoundedTangent
+        self.bounds = nn.ModuleList(BoundedTangent() for _ in range(config.n_layers))
+        self.bounds.append(last())
         self.layers = nn.ModuleList(
             layer(config.width, config.width, generator=generator) for _ in range(config.n_layers)
         )
         self.leave = EuclideanLayer(config.width, config.embedding_dim, generator=generator)
+        if config.start != "haar":
+            for module in (self.enter, *self.layers, self.leave):
+                STARTS[config.start](module.weight, generator=generator)  # pyright: ignore[reportArgumentType]
 
     def forward(self, x_gf: Tensor, adjacency: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return embeddings as tangents [g, d], hidden vectors [g, w], and the curvature.
@@ -165,17 +179,20 @@ class HyperPerturb(nn.Module):
             "value": self.value(point, c).mean(0),
         }  # fmt: skip
 
-    def effects(self, out: dict[str, Tensor]) -> Tensor:
+    def effects(self, out: dict[str, Tensor], sources: Tensor | None = None) -> Tensor:
         """Return signed effects [source, target]: a sign from query and key, a size from distance.
 
         Args:
             out: what `forward` returned.
+            sources: positions of the sources asked for, int64; all of them by default.
         """
         u, h, c = out["embedding"], out["hidden"], out["curvature"]
         unit = h * h.square().mean(-1, keepdim=True).add(1e-6).rsqrt()
-        sign = torch.tanh((unit @ self.query) @ (unit @ self.key).T / math.sqrt(u.shape[1]))
-        near = self.reach[0] - functional.softplus(self.reach[1]) * self.encoder.distances(u, u, c)
-        return sign * functional.softplus(near) * out["sensitivity"][:, None]
+        rows = slice(None) if sources is None else sources
+        sign = torch.tanh((unit[rows] @ self.query) @ (unit @ self.key).T / math.sqrt(u.shape[1]))
+        far = self.encoder.distances(u[rows], u, c)
+        near = self.reach[0] - functional.softplus(self.reach[1]) * far
+        return sign * functional.softplus(near) * out["sensitivity"][rows, None]
 
     def value_loss(self, out: dict[str, Tensor], target: Tensor) -> Tensor:
         """Return the categorical loss of the value head for one scalar target."""
@@ -191,6 +208,18 @@ def normalise(adjacency: Tensor) -> Tensor:
     a = adjacency + torch.eye(len(adjacency), dtype=adjacency.dtype)
     scale = a.sum(1).rsqrt()
     return scale[:, None] * a * scale
+
+
+def normalise_sparse(adjacency: sparse.csr_array) -> Tensor:
+    """Return D^-1/2 (A + I) D^-1/2 of a symmetric sparse adjacency as a sparse float32 tensor."""
+    n = adjacency.shape[0]
+    a = sparse.coo_array(adjacency.astype(np.float32) + sparse.eye_array(n, dtype=np.float32))
+    scale = 1 / np.sqrt(np.asarray(a.sum(1)).ravel())
+    weight = scale[a.row] * a.data * scale[a.col]
+    place = torch.from_numpy(np.stack([a.row, a.col]).astype(np.int64))
+    return torch.sparse_coo_tensor(
+        place, torch.from_numpy(weight), (n, n), check_invariants=False
+    ).coalesce()
 
 
 def careful_step(

@@ -18,6 +18,7 @@ _HOMES = {
     "grn_methods": ("perturbkit.grn", "GRN_METHODS"),
     "acquisitions": ("perturbkit.design.acquire", "ACQUISITIONS"),
     "surrogates": ("perturbkit.design.surrogate", "SURROGATES"),
+    "agents": ("perturbkit.design.agents", "AGENTS"),
 }
 
 

@@ -10,6 +10,7 @@ from perturbkit.models.nn import poincare
 
 MIN_CURVATURE, MAX_CURVATURE = 0.05, 5.0
 _MAX_SINH = 15.0
+_MAX_TANGENT = 3.0
 
 
 class Curvature(nn.Module):
@@ -58,6 +59,25 @@ class BoundedTangent(nn.Module):
         unit = x_nd * torch.rsqrt(mean_square + 1e-6) / math.sqrt(x_nd.shape[-1])
         bound = math.atanh(0.95) * torch.sigmoid(self.scale)
         return unit * bound / c.sqrt()
+
+
+class SmoothRadius(nn.Module):
+    """Tangents of bounded length that keep their own: R tanh(r/(R sqrt(d))), a learned R up to 3.
+
+    Where `BoundedTangent` puts every row on one sphere, as Hyper++ does, rows keep their radius
+    here, so that it can say how high in a hierarchy a gene is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x_nd: Tensor, c: Tensor) -> Tensor:
+        """Return tangents at the origin, the same shape."""
+        bound = _MAX_TANGENT * torch.sigmoid(self.scale)
+        x_nd = x_nd / math.sqrt(x_nd.shape[-1])
+        r = poincare.norm(x_nd)
+        return x_nd * (bound * torch.tanh(r / bound) / r) / c.sqrt()
 
 
 class PoincareLinear(nn.Module):
@@ -122,6 +142,37 @@ def haar_(weight: Tensor, *, generator: torch.Generator) -> Tensor:
     q = q * torch.sign(torch.diagonal(r))
     with torch.no_grad():
         return weight.copy_(q if n >= m else q.T)
+
+
+def haar_unitary_(weight: Tensor, *, generator: torch.Generator) -> Tensor:
+    """Fill a matrix with the real form [[A, -B], [B, A]] of a Haar draw A + iB of unitary matrices.
+
+    Rows and columns of odd number have no complex form: then the draw is of orthogonal matrices.
+
+    Source: Mezzadri 2007 (arXiv:math-ph/0609050), section 5: the phases of R's diagonal made 1.
+    """
+    n, m = weight.shape
+    if n % 2 or m % 2:
+        return haar_(weight, generator=generator)
+    shape = (max(n, m) // 2, min(n, m) // 2)
+    tall = torch.complex(*(torch.randn(shape, generator=generator) for _ in range(2)))
+    q, r = torch.linalg.qr(tall)
+    phase = torch.diagonal(r)
+    q = q * (phase / phase.abs().clamp_min(1e-30))
+    real = torch.cat([torch.cat([q.real, -q.imag], 1), torch.cat([q.imag, q.real], 1)])
+    with torch.no_grad():
+        return weight.copy_(real if n >= m else real.T)
+
+
+def xavier_(weight: Tensor, *, generator: torch.Generator) -> Tensor:
+    """Fill a matrix with Gaussians of variance 2 / (rows + columns): the usual way, to compare."""
+    scale = math.sqrt(2.0 / sum(weight.shape))
+    with torch.no_grad():
+        return weight.copy_(scale * torch.randn(weight.shape, generator=generator))
+
+
+STARTS = {"haar": haar_, "unitary": haar_unitary_, "xavier": xavier_}
+"""Ways to initialise a weight matrix, by name."""
 
 
 def annealed(step: int, period: int, floor: float = 0.1) -> float:
