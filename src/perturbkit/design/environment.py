@@ -44,11 +44,12 @@ class _Episodes(gymnasium.Env[Observation, Action], Generic[Action]):
             message = f"costs above 0 and a mask are needed for each of {n} conditions"
             raise SchemaError(message)
         self._targets = oracle.targets if rules.per_gene is not None else ()
-        self.observation_space = spaces.Dict({
+        parts: dict[str, spaces.Space[Any]] = {
             "outcome": spaces.Box(-np.inf, np.inf, (n,), np.float32),
             "measured": spaces.MultiBinary(n),
             "mask": spaces.MultiBinary(n),
-        })  # fmt: skip
+        }
+        self.observation_space = spaces.Dict(parts)  # pyright: ignore[reportAttributeAccessIssue]
         self._start()
 
     def _start(self) -> None:

@@ -57,7 +57,7 @@ class ReplayOracle:
         """Conditions of the screen."""
         return len(self.table.conditions)
 
-    @cached_property
+    @property
     def targets(self) -> tuple[tuple[str, ...], ...]:
         """The genes of each condition, two for a pair."""
         return tuple(tuple(c.split("+")) for c in self.table.conditions)
@@ -91,7 +91,7 @@ class ResponseOracle:
         """Conditions of the screen, controls apart."""
         return len(self._rows)
 
-    @cached_property
+    @property
     def targets(self) -> tuple[tuple[str, ...], ...]:
         """The genes of each condition."""
         rows = conditions_of(self.responses.conditions[self._rows])
@@ -139,7 +139,7 @@ class SimulatorOracle:
         """Conditions that can be asked."""
         return len(self.conditions)
 
-    @cached_property
+    @property
     def targets(self) -> tuple[tuple[str, ...], ...]:
         """The genes of each condition."""
         return tuple(c.targets for c in self.conditions)

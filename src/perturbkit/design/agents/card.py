@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pydantic import Field
-from torch import nn
 
 from perturbkit.core.catalog import Card
 from perturbkit.core.config import Config
 from perturbkit.design.agents.episode import Episode
+from perturbkit.design.agents.network import DesignNetwork
 from perturbkit.models.hyperbolic import HyperbolicConfig
 
 
@@ -47,8 +47,8 @@ class AgentConfig(Config):
 class Learner(Protocol):
     """How one agent learns; keeps optimizer, target network and memory."""
 
-    network: nn.Module
-    """scores conditions: `network(x_cf, adjacency) -> {"policy": [c], "value": [bins], ...}`"""
+    network: DesignNetwork
+    """scores conditions"""
 
     def act(self, episode: Episode, share_done: float) -> Any:
         """Return scores [c] to act on while training, with exploration."""

@@ -74,7 +74,7 @@ class PoolView:
         known = np.isfinite(target_c)
         signals: dict[str, np.ndarray] = dict.fromkeys(SIGNALS, np.zeros(n))
         signals["prior"] = self.knowledge.prior_c
-        trust = dict.fromkeys(SIGNALS, 0.0)
+        trust: dict[str, float] = dict.fromkeys(SIGNALS, 0.0)
         ridge_sd, seen = np.zeros(n), [np.zeros(n), np.zeros(n)]
         if len(rows):
             y = target_c[rows]

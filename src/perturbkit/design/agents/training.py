@@ -68,7 +68,7 @@ def train_agent(
         records.append(record)
         if watch is not None:
             watch(update, config.n_updates, record)
-    agent = Agent(card.name, config, learner.network)  # pyright: ignore[reportArgumentType]
+    agent = Agent(card.name, config, learner.network)
     if out is not None:
         _write(Path(out), agent, records, seed, topologies)
     return agent, records
@@ -112,7 +112,7 @@ def play_greedily(agent: Agent, task: DesignTask) -> Episode:
 def _test(
     card: AgentCard, config: AgentConfig, learner: Learner, tests: list[DesignTask]
 ) -> list[float]:
-    agent = Agent(card.name, config, learner.network)  # pyright: ignore[reportArgumentType]
+    agent = Agent(card.name, config, learner.network)
     return [play_greedily(agent, t).efficiency for t in tests]
 
 
