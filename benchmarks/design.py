@@ -1,16 +1,22 @@
-"""Replay of measured screens: every policy, with and without an earlier screen, essentials out.
+"""Replay of measured screens: all policies, with and without earlier screens and essential genes.
 
-Data: `shared/data/screens` (IFNG, IL2, tau, NK, SARS-CoV-2), networks `shared/data/graphs`,
-essential genes CEGv2 (as a list of names, for the pool and for the prior). Five rounds of 128.
-Seeds: the first batch of policies that start by chance is the same for all policies in a seed.
-Two kinds of knowledge, always apart: `networks` (STRING, hu.MAP, Reactome, GO, CEGv2), and
-`networks+replogle`, to which the numbers of changed genes of the genome-wide K562 screen
-(Replogle 2022, another study, cell and readout) are added as an earlier screen.
-A row of JSON for each screen, pool, knowledge and policy; `--shuffle` permutes the outcomes.
+Data: `shared/data/screens` (IFNG, IL2, tau, NK, SARS-CoV-2) and the number of changed genes of
+Replogle's K562 screen; networks `shared/data/graphs`; CEGv2 as a list of names, for the pool and
+for the prior. Five rounds of 128. Knowledge, never mixed:
+  networks    STRING, hu.MAP, Reactome, GO, the list of essential genes;
+  all         also changed genes in K562 (another study, cell and readout; never on itself) and the
+              6,349 genes that OP3 reports in blood cells, as "expressed";
+  same_study  also the other screen of the same study (IFNG for IL2 and the reverse).
+Seeds: policies that start by chance share the first batch of a seed; a policy without chance is
+run once; those that are slow (`--slow-seeds`) say so in the column seeds. One row of JSON for each
+screen and policy, appended to `--out` too. `--shuffle N` permutes the outcomes, N times.
+`--choose FILE` reads such rows and chooses, for each study, the policy that does best on the
+screens of the other studies: its figure there owes nothing to looking at the screen.
 """
 
 import argparse
 import json
+import math
 import os
 from pathlib import Path
 
@@ -18,51 +24,140 @@ import numpy as np
 
 from perturbkit.core.rng import named_rng
 from perturbkit.design.gather import read_networks
-from perturbkit.design.knowledge import knowledge_of
-from perturbkit.design.policy import POLICIES
-from perturbkit.design.replay import ReplayPlan, replay, summarise
-from perturbkit.design.tables import open_replay, read_essentials
+from perturbkit.design.knowledge import Knowledge, knowledge_of
+from perturbkit.design.policy import POLICIES, Policy
+from perturbkit.design.replay import ReplayPlan, replay_policy, summarise
+from perturbkit.design.surrogate import SURROGATES
+from perturbkit.design.tables import STUDIES, HitTable, open_replay, read_essentials
 
-STATIC = ("random", "degree", "page_rank", "coverage", "prior")
+SCREENS = ("ifng", "il2", "sanchez", "nk", "sars_cov_2")
+SISTER = {"ifng": "il2", "il2": "ifng"}
+STATIC = ("random", "essentials", "degree", "page_rank", "coverage", "prior")
+SLOW = ("prior_kernels",)
+LEADING = (*STATIC, "warm_ridge", "warm_gp", "warm_kernels", "warm_kernels_ucb", "warm_kernels_hit")
+
+
+class Bench:
+    """Screens, and what is known of their genes, computed once for all pools."""
+
+    def __init__(self, data: Path, screens: list[str], *, essentials: bool) -> None:
+        self.essential = read_essentials(data / "screens" / "CEGv2.txt")
+        names = {*screens, *(SISTER[s] for s in screens if s in SISTER), "replogle_k562"}
+        self.whole = {s: open_replay(s, data) for s in sorted(names)}
+        barred: set[str] = set() if essentials else self.essential
+        self.table = {s: t.without(barred) for s, t in self.whole.items()}
+        with np.load(data / "op3" / "op3_signed_ranks_B_NK_T.npz", allow_pickle=False) as file:
+            self.expressed = frozenset(file["genes"].tolist())
+        genes = sorted(set().union(*(t.conditions for t in self.whole.values())))
+        self.position = {g: i for i, g in enumerate(genes)}
+        networks, sets = read_networks(data / "graphs")
+        self.union = knowledge_of(
+            genes, networks, sets, named_rng(0, "knowledge"), essentials=self.essential
+        )
+
+    def knowledge(self, screen: str, table: HitTable, kind: str) -> Knowledge:
+        """What is known of a pool; `kind` is one of the three above."""
+        pool = list(table.conditions)
+        known = self.union.select(np.array([self.position[g] for g in pool]))
+        if kind == "networks":
+            return known
+        if screen != "replogle_k562":
+            known = known.with_earlier("changed genes in K562", self.score("replogle_k562", pool))
+        if kind == "same_study":
+            size = np.abs(self.score(SISTER[screen], pool))
+            known = known.with_earlier("the other screen of the study", size)
+        return known.with_expressed("expressed in blood cells", self.expressed, pool)
+
+    def score(self, screen: str, pool: list[str]) -> np.ndarray:
+        """Scores of another screen for a pool, NaN where it has none."""
+        table = self.whole[screen]
+        value = dict(zip(table.conditions, table.score_c, strict=True))
+        return np.array([value.get(g, np.nan) for g in pool])
+
+
+def is_slow(name: str, policy: Policy) -> bool:
+    """Whether a replay takes more than about two seconds of CPU."""
+    return name in SLOW or SURROGATES[policy.surrogate].by_chance
+
+
+def rows_of(
+    bench: Bench, screen: str, table: HitTable, names: list[str], options: argparse.Namespace
+) -> list[dict]:
+    known = bench.knowledge(screen, table, options.knowledge)
+    results = {}
+    for name in names:
+        seeds = options.slow_seeds if is_slow(name, POLICIES[name]) else options.seeds
+        plan = ReplayPlan(options.rounds, options.batch, seeds)
+        results[name] = replay_policy(name, POLICIES[name], table, known, plan)
+    about = {"screen": screen, "knowledge": options.knowledge,
+             "essentials": "in" if options.essentials else "out", "shuffled": bool(options.shuffle),
+             "pool": len(table.conditions), "hits_in_pool": int(table.hit_c.sum())}  # fmt: skip
+    found = summarise(results, table, named_rng(0, "interval")).to_dicts()
+    return [about | row for row in found]
+
+
+def choose(path: Path) -> list[dict]:
+    """Leave one study out: the policy best elsewhere, and what it does on the study's screens."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    value = {(r["screen"], r["policy"]): r for r in rows if r["screen"] in SCREENS}
+    found = []
+    for screen in SCREENS:
+        others = [
+            s for s in SCREENS if STUDIES.get(s.upper(), s) != STUDIES.get(screen.upper(), screen)
+        ]
+        names = {p for s, p in value if s == screen}
+        names = {n for n in names if all((s, n) in value for s in others)}
+
+        def merit(name: str, others: list[str] = others) -> float:
+            logs = [math.log(max(value[s, name]["efficiency"], 0.1)) for s in others]
+            return sum(logs) / len(logs)
+
+        best = max(sorted(names), key=merit)
+        row = value[screen, best]
+        kept = ("efficiency", "low", "high", "over_best_static_low", "over_prior_low", "saved")
+        found.append({"screen": screen, "chosen_on": others, "policy": best,
+                      **{k: row[k] for k in kept}})  # fmt: skip
+    return found
 
 
 def main(argv: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("PERTURBKIT_DATA", "")))
     parser.add_argument("--screen", action="append")
-    parser.add_argument("--policy", action="append")
+    parser.add_argument("--policy", action="append", help="default: the leading ones")
+    parser.add_argument("--all-policies", action="store_true")
+    parser.add_argument("--knowledge", choices=["networks", "all", "same_study"], default="all")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--earlier", action="store_true")
+    parser.add_argument("--slow-seeds", type=int, default=3)
     parser.add_argument("--essentials", action="store_true", help="leave them in the pool")
-    parser.add_argument("--shuffle", action="store_true")
+    parser.add_argument("--shuffle", type=int, default=0)
+    parser.add_argument("--choose", type=Path)
+    parser.add_argument("--out", "-o", type=Path)
     options = parser.parse_args(argv)
-    data = options.data
-    networks, sets = read_networks(data / "graphs")
-    barred = read_essentials(data / "screens" / "CEGv2.txt")
-    earlier = open_replay("replogle_k562", data)
-    value = dict(zip(earlier.conditions, earlier.score_c, strict=True))
-    found: dict = {"rows": []}
-    for screen in options.screen or ["ifng", "il2", "sanchez", "nk", "sars_cov_2"]:
-        table = open_replay(screen, data)
-        if not options.essentials:
-            table = table.without(barred)
+    if options.choose:
+        found = {"rows": choose(options.choose)}
+        print("\n".join(json.dumps(r) for r in found["rows"]))
+        return found
+    screens = options.screen or list(SCREENS)
+    bench = Bench(options.data, screens, essentials=options.essentials)
+    names = list(POLICIES) if options.all_policies else list(options.policy or LEADING)
+    found = {"rows": []}
+    for screen in screens:
+        tables = [bench.table[screen]]
         if options.shuffle:
-            table = table.shuffled(named_rng(0, "shuffle", screen))
-        rng = named_rng(0, "knowledge")
-        known = knowledge_of(table.conditions, networks, sets, rng, essentials=barred)
-        if options.earlier:
-            have = np.array([value.get(g, np.nan) for g in table.conditions])
-            known = known.with_earlier("changed genes in K562", have)
-        names = [*STATIC, *(options.policy or [])]
-        policies = {n: POLICIES[n] for n in names}
-        results = replay(table, policies, known, ReplayPlan(seeds=options.seeds))
-        for row in summarise(results, table, named_rng(0, "interval")).to_dicts():
-            row |= {"screen": screen, "knowledge": "networks+replogle" if options.earlier else
-                    "networks", "essentials": "in" if options.essentials else "out",
-                    "shuffled": options.shuffle, "pool": len(table.conditions),
-                    "hits_in_pool": int(table.hit_c.sum())}  # fmt: skip
-            found["rows"].append(row)
-            print(json.dumps(row), flush=True)
+            tables = [
+                tables[0].shuffled(named_rng(i, "shuffle", screen)) for i in range(options.shuffle)
+            ]
+        for table in tables:
+            for row in rows_of(bench, screen, table, names, options):
+                found["rows"].append(row)
+                line = json.dumps(row)
+                print(line, flush=True)
+                if options.out:
+                    with options.out.open("a", encoding="utf-8") as file:
+                        file.write(line + "\n")
     return found
 
 

@@ -1,10 +1,12 @@
-"""Design for networks: information-driven against balanced random choice of knock-outs.
+"""Design for networks: information-driven against random choice of knock-outs, single or paired.
 
 Data: simulated networks of 100 genes, one context, every gene can be knocked out any number of
-times, each replicate with normal noise on log fold changes. Seeds: one network and one campaign
-for each seed, both policies on the same network. Scored by the area under precision-recall of
-direct edges (prevalence is given) and by hierarchy consistency, the chance that of an ancestor
-and its descendant the ancestor is placed higher. Intervals: bootstrap over seeds.
+times, alone or with another; each experiment with normal noise on log fold changes. Random is
+balanced (no gene gets a second replicate before all have one), or plain, with replacement. Seeds:
+one network and one campaign for each seed, all policies on the same network. Scored by the
+area under precision-recall of direct edges (prevalence is given), by hierarchy consistency, the
+chance that of an ancestor and its descendant the ancestor is placed higher, and by Kendall's tau
+of levels. Intervals: bootstrap over seeds.
 """
 
 import argparse
@@ -17,6 +19,7 @@ from perturbkit.data.simulate import SimulationConfig
 from perturbkit.data.simulate.settings import NetworkConfig
 from perturbkit.design.network import CHOOSERS, draw_truth, run_campaign
 
+SINGLES_BY_CHANCE = ("random", "random_with_replacement")
 HIERARCHY = {"complexes": 0.0, "common_response": 0.0, "feedback": 0.0}
 SETTINGS = {
     "hierarchy, 15 % regulators, noise 0.3": ({"regulators": 0.15, **HIERARCHY}, 0.3),
@@ -36,43 +39,48 @@ def saved(curve: list[dict], target: float, budget: int) -> float:
     return 1 - reached[0] / budget if reached else 0.0
 
 
-def study(name: str, seeds: int, budget: int, batch: int, step: int) -> dict:
+def study(name: str, options: argparse.Namespace) -> dict:
     network, noise = SETTINGS[name]
     config = SimulationConfig(
         n_genes=100, n_contexts=1, n_perturbations=100, kind="ko", network=NetworkConfig(**network)
     )
     rng = np.random.default_rng(0)
-    finals: dict[str, list] = {p: [] for p in CHOOSERS}
-    savings, prevalence, means = [], [], []
-    for seed in range(seeds):
+    curves: dict[str, list] = {p: [] for p in CHOOSERS}
+    prevalence = []
+    for seed in range(options.seeds):
         truth = draw_truth(config, named_rng(seed, "network"))
         prevalence.append(truth.edge_gg.mean())
-        # the curve of chance is needed at its end only
-        every = {"random": budget, "information": step}
-        curves = {
-            p: run_campaign(
-                truth, p, budget, batch, noise, named_rng(seed, "campaign"), every=every[p]
+        for p in CHOOSERS:
+            # the curves of chance by single knock-outs are needed at their ends only
+            at = [options.budget] if p in SINGLES_BY_CHANCE else options.at
+            campaign = named_rng(seed, "campaign")
+            curves[p].append(
+                run_campaign(truth, p, options.budget, options.batch, noise, campaign, at=at)
             )
-            for p in CHOOSERS
-        }
-        for p, curve in curves.items():
-            finals[p].append((curve[-1]["auprc"], curve[-1]["hierarchy"]))
-        means.append([c["auprc"] for c in curves["information"]])
-        savings.append(saved(curves["information"], curves["random"][-1]["auprc"], budget))
-    mean, steps = np.mean(means, 0), [c["experiments"] for c in curves["information"]]
-    at = np.flatnonzero(mean >= np.mean([f[0] for f in finals["random"]]))
-    found: dict = {
-        "seeds": seeds, "budget": budget, "prevalence": float(np.mean(prevalence)),
-        "saved_mean_of_seeds": float(np.mean(savings)),
-        "saved_interval": interval(np.array(savings), rng),
-        "saved_on_mean_curve": 1 - steps[int(at[0])] / budget if len(at) else 0.0,
-    }  # fmt: skip
-    for p, rows in finals.items():
-        for i, metric in enumerate(("auprc", "hierarchy")):
-            values = np.array([r[i] for r in rows])
-            found[f"{p}_{metric}"] = [float(values.mean()), *interval(values, rng)]
-    found["information_curve"] = dict(zip(steps, mean.round(3).tolist(), strict=True))
+        print(json.dumps({"seed": seed} | {p: last(c[-1]) for p, c in curves.items()}), flush=True)
+    found: dict = {"seeds": options.seeds, "budget": options.budget,
+                   "prevalence": float(np.mean(prevalence))}  # fmt: skip
+    for p, all_curves in curves.items():
+        rows: dict = {}
+        for metric in ("auprc", "over_prevalence", "hierarchy", "tau"):
+            values = np.array([c[-1][metric] for c in all_curves])
+            rows[metric] = [float(values.mean()), *interval(values, rng)]
+        rows["curve"] = {c[0]["experiments"]: round(float(np.mean([x["auprc"] for x in c])), 3)
+                         for c in zip(*all_curves, strict=True)}  # fmt: skip
+        for against in SINGLES_BY_CHANCE:
+            goals = [c[-1]["auprc"] for c in curves[against]]
+            each = [saved(c, g, options.budget) for c, g in zip(all_curves, goals, strict=True)]
+            mean = [{"experiments": b, "auprc": v} for b, v in rows["curve"].items()]
+            rows[f"saved_against_{against}"] = {
+                "mean_of_seeds": [float(np.mean(each)), *interval(np.array(each), rng)],
+                "on_mean_curve": saved(mean, float(np.mean(goals)), options.budget),
+            }
+        found[p] = rows
     return found
+
+
+def last(curves: list[dict]) -> list[float]:
+    return [round(c["auprc"], 3) for c in curves]
 
 
 def main(argv: list[str] | None = None) -> dict:
@@ -81,11 +89,11 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--budget", type=int, default=400)
     parser.add_argument("--batch", type=int, default=25)
     parser.add_argument("--setting", choices=list(SETTINGS), action="append")
-    parser.add_argument("--every", type=int, default=2, help="rounds between two scores")
+    parser.add_argument("--at", type=int, nargs="+", default=[150, 175, 200, 225, 250])
     options = parser.parse_args(argv)
     found = {}
     for name in options.setting or SETTINGS:
-        found[name] = study(name, options.seeds, options.budget, options.batch, options.every)
+        found[name] = study(name, options)
         print(json.dumps({name: found[name]}), flush=True)
     return found
 

@@ -23,7 +23,8 @@ def planted(n=300, m=6, d=8, seed=0):
     taken[:40] = True
     outcome = np.where(np.arange(n) < 30, truth, np.nan)
     responses = as_responses([f"G{i}" for i in range(n)], values)
-    history = History(taken, outcome, x, a, hit_above=2.0, noise=0.5, kernels=(x[:, :3],))
+    history = History(taken, outcome, x, a, hit_above=2.0, noise=0.5, essential=truth > 1.5,
+                      kernels=(x[:, :3],))  # fmt: skip
     return responses, history, truth
 
 
@@ -50,12 +51,16 @@ def test_it_works_with_the_least_it_needs(name):
         with pytest.raises(SchemaError, match="needs a network"):
             ACQUISITIONS[name].fn(responses, 5, np.random.default_rng(0), history=bare)
         return
+    if "essential" in ACQUISITIONS[name].needs:
+        with pytest.raises(SchemaError, match="needs a list of essential genes"):
+            ACQUISITIONS[name].fn(responses, 5, np.random.default_rng(0), history=bare)
+        return
     assert len(ACQUISITIONS[name].fn(responses, 5, np.random.default_rng(0), history=bare)) == 5
 
 
 @pytest.mark.parametrize(
     "name", ["greedy", "ucb", "thompson", "probability_of_hit", "expected_improvement",
-             "linear_bandit"],
+             "linear_bandit", "mixture", "essentials"],
 )  # fmt: skip
 def test_those_that_seek_hits_find_the_planted_ones(name):
     responses, history, truth = planted()
@@ -101,3 +106,13 @@ def test_batch_bald_avoids_what_it_knows_already():
     history = History(np.zeros(3, bool), np.full(3, np.nan), noise=0.01)
     chosen = ACQUISITIONS["batch_bald"].fn(responses, 2, np.random.default_rng(0), history=history)
     assert chosen.tolist() == [1, 2]
+
+
+def test_a_mixture_takes_four_in_five_by_mean_and_the_rest_from_the_whole_pool():
+    responses, history, _ = planted()
+    mean = responses.values[:, :, 0].mean(0)
+    chosen = ACQUISITIONS["mixture"].fn(responses, 50, np.random.default_rng(0), history=history)
+    free = np.flatnonzero(~history.taken)
+    best = set(free[np.argsort(-mean[free])][:40].tolist())
+    assert set(chosen[:40].tolist()) == best
+    assert np.median(mean[chosen[40:]]) < np.median(mean[chosen[:40]])

@@ -8,7 +8,7 @@ import polars as pl
 
 from perturbkit.core.errors import FileError
 from perturbkit.core.graph import Graph
-from perturbkit.design.knowledge import Knowledge, knowledge_of, standard
+from perturbkit.design.knowledge import Knowledge, knowledge_of, standard, standard_columns
 from perturbkit.graphs.read import read_graph
 
 NETWORKS, SETS = ("string", "humap"), ("reactome", "go")
@@ -70,4 +70,4 @@ def from_columns(pool: pl.DataFrame) -> Knowledge:
     values = [standard(pool[c].cast(pl.Float64).fill_null(0.0).to_numpy()) for c in columns]
     flat = np.zeros(pool.height)
     x = np.stack(values or [flat], 1).astype(np.float32)
-    return Knowledge(x, {}, flat, ("the columns of the pool",), (x,))
+    return Knowledge(x, {}, flat, ("the columns of the pool",), (x,), standard_columns(x))

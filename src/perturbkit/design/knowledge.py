@@ -17,6 +17,10 @@ from perturbkit.genes.spectral import SpectralConfig, spectral_features
 _SHRINK = 5.0
 EARLIER = 2.0
 """Weight of an earlier screen in the prior, against everything else together."""
+EXPRESSED = 0.7
+"""Weight of being expressed in the prior, against everything else together."""
+N_PLACES = 64
+"""Principal components of the features that stand for where a condition lies."""
 MAX_SET = 1500
 """Larger gene sets say too little to count."""
 
@@ -34,14 +38,43 @@ class Knowledge:
     says: tuple[str, ...] = field(default=())
     """what the prior is made of, for reasons and reports"""
     sources: tuple[np.ndarray, ...] = field(default=())
-    """the features of each source apart, [c, d_i]"""
+    """the embedding of each network and collection of sets apart, [c, d_i]"""
+    scores_cs: np.ndarray | None = None
+    """float64 [c, s] standard scores, one column for each static score that may foretell hits"""
+    essential_c: np.ndarray | None = None
+    """bool [c], on a published list of essential genes; None without a list"""
 
     @cached_property
     def scaled_cd(self) -> np.ndarray:
         """The features as standard scores, columns without spread left out, float64 [c, d]."""
-        x = self.features_cd.astype(np.float64)
-        sd = x.std(0)
-        return (x[:, sd > 1e-9] - x[:, sd > 1e-9].mean(0)) / sd[sd > 1e-9]
+        return standard_columns(self.features_cd)
+
+    @cached_property
+    def places_cd(self) -> np.ndarray:
+        """The features' leading principal components, float32 [c, at most 64]: quick distances."""
+        x = self.scaled_cd
+        if x.shape[1] <= N_PLACES:
+            return x.astype(np.float32)
+        _, axes = np.linalg.eigh(x.T @ x)
+        return (x @ axes[:, -N_PLACES:]).astype(np.float32)
+
+    @cached_property
+    def units(self) -> tuple[np.ndarray, ...]:
+        """The embeddings of the sources at unit length, float32; zeros stay zeros."""
+        norms = [np.sqrt(np.einsum("cd,cd->c", s, s))[:, None] for s in self.sources]
+        return tuple(
+            (s / np.where(n > 0, n, 1)).astype(np.float32)
+            for s, n in zip(self.sources, norms, strict=True)
+        )
+
+    @cached_property
+    def walks(self) -> tuple[sparse.csr_array, ...]:
+        """The networks scaled to D^-1/2 A D^-1/2, their eigenvalues within [-1, 1]."""
+        scaled = []
+        for a in self.networks.values():
+            root = sparse.diags_array(1 / np.sqrt(np.maximum(np.asarray(a.sum(1)).ravel(), 1)))
+            scaled.append(sparse.csr_array(root @ a @ root))
+        return tuple(scaled)
 
     @property
     def adjacency(self) -> sparse.csr_array | None:
@@ -51,9 +84,12 @@ class Knowledge:
     def select(self, rows: np.ndarray) -> "Knowledge":
         """Return the knowledge of some rows; the prior is standardised again."""
         networks = {n: sparse.csr_array(a[rows][:, rows]) for n, a in self.networks.items()}
+        scores, essential = self.scores_cs, self.essential_c
         return replace(
             self, features_cd=self.features_cd[rows], networks=networks,
             prior_c=standard(self.prior_c[rows]), sources=tuple(s[rows] for s in self.sources),
+            scores_cs=None if scores is None else standard_columns(scores[rows]),
+            essential_c=None if essential is None else essential[rows],
         )  # fmt: skip
 
     def with_earlier(self, name: str, value_c: np.ndarray) -> "Knowledge":
@@ -70,11 +106,34 @@ class Knowledge:
         filled = np.where(known, value_c, np.nanmedian(value_c))
         columns = [standard(filled), known.astype(float)]
         columns += [standard(neighbour_mean(a, filled, known)) for a in self.networks.values()]
-        block = np.stack(columns, 1).astype(np.float32)
+        return self._with_scores(name, np.stack(columns, 1), EARLIER)
+
+    def with_expressed(self, name: str, genes: Iterable[str], pool: Sequence[str]) -> "Knowledge":
+        """Add a list of genes that are expressed in the cells as a feature and to the prior.
+
+        A gene that the cells do not express has nothing to lose; where the list is of cells of
+        another kind it still tells which genes are widely expressed.
+
+        Args:
+            name: what it is called in reasons.
+            genes: the list.
+            pool: the gene of each row.
+        """
+        listed = frozenset(genes)
+        flag = np.array([g in listed for g in pool], float)
+        if flag.min() == flag.max():
+            message = f"the list {name!r} has none or all of the pool's genes; check the names"
+            raise SchemaError(message)
+        return self._with_scores(name, flag[:, None], EXPRESSED)
+
+    def _with_scores(self, name: str, columns_cs: np.ndarray, weight: float) -> "Knowledge":
+        """Add columns as features; the first is a score and enters the prior with this weight."""
+        score = standard(columns_cs[:, 0])
+        known = self.scores_cs if self.scores_cs is not None else np.zeros((len(score), 0))
         return replace(
-            self, features_cd=np.concatenate([self.features_cd, block], 1),
-            prior_c=standard(self.prior_c + EARLIER * standard(filled)),
-            says=(*self.says, name), sources=(*self.sources, block),
+            self, features_cd=np.concatenate([self.features_cd, columns_cs], 1, dtype=np.float32),
+            prior_c=standard(self.prior_c + weight * score), says=(*self.says, name),
+            scores_cs=np.concatenate([known, score[:, None]], 1),
         )  # fmt: skip
 
 
@@ -82,6 +141,13 @@ def standard(x: np.ndarray) -> np.ndarray:
     """Return the standard score, 0 where all values are equal."""
     scale = x.std()
     return (x - x.mean()) / scale if scale > 0 else np.zeros_like(x, np.float64)
+
+
+def standard_columns(x_cd: np.ndarray) -> np.ndarray:
+    """Return the columns that have spread as standard scores, float64."""
+    x = x_cd.astype(np.float64)
+    sd = x.std(0)
+    return (x[:, sd > 1e-9] - x[:, sd > 1e-9].mean(0)) / sd[sd > 1e-9]
 
 
 def neighbour_mean(
@@ -164,7 +230,9 @@ def knowledge_of(
         says.append("pathways shared with essential genes")
     table = np.stack([*degrees, *extra, *company], 1)
     features_cd = np.concatenate([*blocks, table], 1).astype(np.float32)
-    return Knowledge(features_cd, matrices, standard(prior), tuple(says), tuple(blocks))
+    listed = np.isin(np.array(pool.names), list(essential)) if essential else None
+    return Knowledge(features_cd, matrices, standard(prior), tuple(says), tuple(blocks),
+                     standard_columns(table), listed)  # fmt: skip
 
 
 def set_company(matrix: sparse.csr_array, essential_g: np.ndarray) -> np.ndarray:

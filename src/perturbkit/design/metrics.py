@@ -91,6 +91,29 @@ def ancestor_concordance(level_g: np.ndarray, ancestor_gg: np.ndarray) -> float:
     return float(np.mean((gap > 0) + 0.5 * (gap == 0)))
 
 
+def trophic_depth(ancestor_gg: np.ndarray) -> np.ndarray:
+    """Return the length of the longest chain of ancestors above each gene, loops counted once."""
+    above = ancestor_gg & ~ancestor_gg.T
+    order = np.argsort(above.sum(0), kind="stable")
+    depth = np.zeros(len(above))
+    for gene in order:
+        over = np.flatnonzero(above[:, gene])
+        depth[gene] = 1 + depth[over].max() if len(over) else 0
+    return depth
+
+
+def level_tau(level_g: np.ndarray, ancestor_gg: np.ndarray) -> float:
+    """Return Kendall's tau-b of inferred levels with the true depth; 0 for chance, 1 for order.
+
+    Args:
+        level_g: inferred level, smaller is higher up.
+        ancestor_gg: bool, whether the row is an ancestor of the column.
+    """
+    from scipy.stats import kendalltau
+
+    return float(kendalltau(level_g, trophic_depth(ancestor_gg)).statistic)
+
+
 def average_precision(score_e: np.ndarray, true_e: np.ndarray) -> float:
     """Return the area under the precision-recall curve (step-wise), ties taken in blocks."""
     order = np.argsort(-score_e, kind="stable")

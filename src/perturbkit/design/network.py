@@ -1,20 +1,24 @@
 """Experiments that teach a network: which gene to perturb next to learn who regulates whom."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import expit
 
 from perturbkit.core.condition import Condition
 from perturbkit.data.simulate import SimulationConfig, World, draw_world
-from perturbkit.design.metrics import ancestor_concordance, average_precision
+from perturbkit.design.metrics import ancestor_concordance, average_precision, level_tau
 from perturbkit.grn.spike_slab import regress
 
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 ROW_PRIOR = 5.0
 """Weight of the mean share of targets against a gene's own, in targets."""
+REGULATOR_PRIOR = 0.2
+"""The same in the search for direct edges, in edges: most genes regulate nothing."""
+PASSES = 2
+"""Pairs drawn by chance in which each gene is knocked out, before pairs are chosen."""
 FULL_LOSS = 2.3
 """A log fold change that counts as all of a gene's activity."""
 
@@ -29,6 +33,14 @@ class NetworkTruth:
     """bool, direct regulation of the column by the row"""
     ancestor_gg: np.ndarray
     """bool, whether the row is above the column"""
+    effect_of_pool: Callable[[tuple[int, ...]], np.ndarray] | None = None
+    """true log fold changes when several genes are knocked out at once; sums where not given"""
+
+    def pooled(self, genes: tuple[int, ...]) -> np.ndarray:
+        """Return the true log fold changes when these genes are knocked out together."""
+        if self.effect_of_pool is None or len(genes) == 1:
+            return self.effect_gg[list(genes)].sum(0)
+        return self.effect_of_pool(genes)
 
 
 def draw_truth(config: SimulationConfig, rng: np.random.Generator) -> NetworkTruth:
@@ -46,29 +58,63 @@ def draw_truth(config: SimulationConfig, rng: np.random.Generator) -> NetworkTru
     reach = edge.copy()
     for _ in range(int(np.ceil(np.log2(n))) + 1):
         reach = reach | (reach.astype(np.float32) @ reach.astype(np.float32) > 0)
-    return NetworkTruth(out - rest, edge, reach)
+
+    def effect_of_pool(genes: tuple[int, ...]) -> np.ndarray:
+        targets = tuple(world.genes[g] for g in genes)
+        before, after = world.log_levels([Condition(targets, context=context, kind=config.kind)])
+        return (after - before)[0]
+
+    return NetworkTruth(out - rest, edge, reach, effect_of_pool)
 
 
 @dataclass(eq=False)
 class Evidence:
-    """Sums over the replicates so far; the state of a network campaign."""
+    """Sums over the experiments so far; the state of a network campaign."""
 
     n_g: np.ndarray
-    """int64 [g], replicates of each knock-out"""
+    """int64 [g], experiments in which each gene was knocked out, alone or with another"""
     mean_gg: np.ndarray
-    """float64 [g, g], mean log fold change; 0 where not measured"""
+    """float64 [g, g], mean log fold change, the other knocked-out genes' part taken out"""
     noise: float
     """standard deviation of one replicate"""
+    rows: dict[tuple[int, ...], tuple[int, np.ndarray]] = field(default_factory=dict)
+    """replicates and mean log fold change of each experiment, by the genes knocked out"""
 
     @classmethod
     def none(cls, n_genes: int, noise: float) -> "Evidence":
         """Return the state before the first experiment."""
         return cls(np.zeros(n_genes, np.int64), np.zeros((n_genes, n_genes)), noise)
 
-    def add(self, gene: int, value_g: np.ndarray) -> None:
-        """Add one replicate of a knock-out."""
-        self.n_g[gene] += 1
-        self.mean_gg[gene] += (value_g - self.mean_gg[gene]) / self.n_g[gene]
+    def add(self, genes: int | tuple[int, ...], value_g: np.ndarray) -> None:
+        """Add one replicate of a knock-out of one gene or of several together."""
+        key = (genes,) if isinstance(genes, int) else tuple(sorted(genes))
+        n, mean = self.rows.get(key, (0, np.zeros_like(value_g)))
+        self.rows[key] = (n + 1, mean + (value_g - mean) / (n + 1))
+        self.n_g[list(key)] += 1
+        if len(key) == 1:
+            self.mean_gg[key[0]] += (value_g - self.mean_gg[key[0]]) / self.n_g[key[0]]
+
+    def resolve(self, n_sweeps: int = 4) -> None:
+        """Divide what pools of genes did among their members; nothing to do without pools.
+
+        Each gene's mean is over its experiments, less what the others of the pool are expected
+        to do: their mean effect times the chance that it exists. Sweeps start from nothing known.
+        """
+        if all(len(key) == 1 for key in self.rows):
+            return
+        expected = np.zeros_like(self.mean_gg)
+        for _ in range(n_sweeps):
+            total, weight = np.zeros_like(self.mean_gg), np.zeros_like(self.mean_gg)
+            for key, (n, mean) in self.rows.items():
+                members = list(key)
+                counted = np.ones_like(mean)
+                # a gene that was knocked out itself does not show what its partner does to it
+                counted[members] = 0.0
+                rest = mean - expected[members].sum(0)
+                total[members] += n * counted * (rest + expected[members])
+                weight[members] += n * counted
+            self.mean_gg = total / np.maximum(weight, 1)
+            expected = probabilities(self)[0] * self.mean_gg
 
 
 def probabilities(evidence: Evidence) -> tuple[np.ndarray, np.ndarray, float]:
@@ -135,19 +181,66 @@ def entropy(p: np.ndarray) -> np.ndarray:
     return -q * np.log(q) - (1 - q) * np.log(1 - q)
 
 
-def choose_random(evidence: Evidence, k: int, rng: np.random.Generator) -> np.ndarray:
+Experiments = list[tuple[int, ...]]
+"""the genes that each experiment knocks out"""
+
+
+def choose_random(evidence: Evidence, k: int, rng: np.random.Generator) -> Experiments:
     """Take the genes with fewest replicates, ties by chance: balanced, the better random."""
-    return np.lexsort((rng.random(len(evidence.n_g)), evidence.n_g))[:k]
+    order = np.lexsort((rng.random(len(evidence.n_g)), evidence.n_g))
+    return [(int(g),) for g in order[:k]]
 
 
-def choose_information(evidence: Evidence, k: int, rng: np.random.Generator) -> np.ndarray:
-    """Take the k genes from whose next replicate most is expected to be learned."""
+def choose_with_replacement(evidence: Evidence, k: int, rng: np.random.Generator) -> Experiments:
+    """Take any gene each time, whatever was done before: random in the plain sense."""
+    return [(int(g),) for g in rng.integers(len(evidence.n_g), size=k)]
+
+
+def choose_information(evidence: Evidence, k: int, rng: np.random.Generator) -> Experiments:
+    """Knock out the k genes from whose next replicate most is expected to be learned."""
+    return [(g,) for g in most_informative(evidence, k, rng)]
+
+
+def choose_random_pairs(evidence: Evidence, k: int, rng: np.random.Generator) -> Experiments:
+    """Knock out two genes at once: those with fewest experiments, paired by chance."""
+    order = np.lexsort((rng.random(len(evidence.n_g)), evidence.n_g))[: 2 * k]
+    return paired(rng.permutation(order).tolist(), rng)
+
+
+def choose_pairs(evidence: Evidence, k: int, rng: np.random.Generator) -> Experiments:
+    """Knock out two genes at once: the most informative, each with one of the lesser half.
+
+    First every gene is in two pairs drawn by chance: from one pair alone it cannot be told which
+    of the two genes acts, and a choice made then goes astray.
+    """
+    if evidence.n_g.min() < PASSES:
+        return choose_random_pairs(evidence, k, rng)
+    return paired(most_informative(evidence, 2 * k, rng), rng)
+
+
+def most_informative(evidence: Evidence, k: int, rng: np.random.Generator) -> list[int]:
+    """Return the k genes from whose next replicate most is expected to be learned."""
     gain = information(evidence)
-    return np.lexsort((rng.random(len(gain)), -gain))[:k]
+    return np.lexsort((rng.random(len(gain)), -gain))[:k].tolist()
 
 
-ChooseGenes = Callable[[Evidence, int, np.random.Generator], np.ndarray]
-CHOOSERS: dict[str, ChooseGenes] = {"random": choose_random, "information": choose_information}
+def paired(genes: list[int], rng: np.random.Generator) -> Experiments:
+    """Pair each of the first half with one of the second by chance; equal genes stay alone."""
+    half = (len(genes) + 1) // 2
+    second = rng.permutation(genes[half:]).tolist()
+    pairs = [(g, int(s)) for g, s in zip(genes[:half], second, strict=False)]
+    alone = [(g,) for g in genes[len(second) : half]]
+    return [p if p[0] != p[1] else (p[0],) for p in pairs] + alone
+
+
+ChooseGenes = Callable[[Evidence, int, np.random.Generator], Experiments]
+CHOOSERS: dict[str, ChooseGenes] = {
+    "random": choose_random,
+    "random_with_replacement": choose_with_replacement,
+    "random_pairs": choose_random_pairs,
+    "information": choose_information,
+    "information_pairs": choose_pairs,
+}
 
 
 def direct_scores(evidence: Evidence) -> np.ndarray:
@@ -161,16 +254,20 @@ def direct_scores(evidence: Evidence) -> np.ndarray:
     scores = np.zeros((n, n))
     if len(seen) < 2:
         return scores
-    y = evidence.mean_gg[seen]
-    se = np.repeat((evidence.noise / np.sqrt(evidence.n_g[seen]))[:, None], n, 1)
+    own = np.zeros((len(evidence.rows), n), bool)
+    for i, key in enumerate(evidence.rows):
+        own[i, list(key)] = True
+    y = np.stack([mean for _, mean in evidence.rows.values()])
+    n_i = np.array([count for count, _ in evidence.rows.values()])
+    se = np.where(own, np.inf, (evidence.noise / np.sqrt(n_i))[:, None])
     allowed = np.ones((len(seen), n), bool)
     allowed[np.arange(len(seen)), seen] = False
-    se[np.arange(len(seen)), seen] = np.inf
-    total = regress(y, se, np.eye(len(seen)), allowed)
-    lost = np.clip(total.mean_kg[:, seen] / -FULL_LOSS, -1.5, 1.5)
+    own = own[:, seen]
+    total = regress(y, se, own.astype(float), allowed, predictor_prior=REGULATOR_PRIOR)
+    lost = np.clip(own @ total.mean_kg[:, seen] / -FULL_LOSS, -1.5, 1.5)
     lost[np.abs(lost) < 0.01] = 0.0
-    np.fill_diagonal(lost, 1.0)
-    found = regress(y, se, lost, allowed, misfit=0.3)
+    lost[own] = 1.0
+    found = regress(y, se, lost, allowed, misfit=0.3, predictor_prior=REGULATOR_PRIOR, own_ik=own)
     size = np.abs(found.mean_kg)
     # probability first; among equals the larger effect
     scores[seen] = found.probability_kg + 1e-3 * size / (1 + size)
@@ -186,32 +283,36 @@ def levels(evidence: Evidence) -> np.ndarray:
 
 def run_campaign(
     truth: NetworkTruth, policy: str, budget: int, batch: int, noise: float,
-    rng: np.random.Generator, *, every: int = 1,
+    rng: np.random.Generator, *, at: Sequence[int] = (),
 ) -> list[dict[str, float]]:  # fmt: skip
-    """Run one campaign; return AUPRC and hierarchy consistency after the rounds asked for.
+    """Run one campaign; return AUPRC and hierarchy consistency at the budgets asked for.
 
     Args:
         truth: the network.
         policy: a name of CHOOSERS.
-        budget: experiments, a replicate of one knock-out each.
+        budget: experiments, a replicate of one knock-out (or of one pair) each.
         batch: experiments in a round.
         noise: standard deviation of a replicate's log fold change.
         rng: source of randomness.
-        every: score after every this many rounds, and at the end.
+        at: score at the end of the round in which so many were spent; by default every round.
     """
-    evidence, curve, spent, round_ = Evidence.none(len(truth.edge_gg), noise), [], 0, 0
+    evidence, curve, spent = Evidence.none(len(truth.edge_gg), noise), [], 0
     off = ~np.eye(len(truth.edge_gg), dtype=bool)
     while spent < budget:
-        for gene in CHOOSERS[policy](evidence, min(batch, budget - spent), rng):
-            value = truth.effect_gg[gene] + noise * rng.standard_normal(len(off))
-            evidence.add(int(gene), value)
+        before = spent
+        for genes in CHOOSERS[policy](evidence, min(batch, budget - spent), rng):
+            value = truth.pooled(genes) + noise * rng.standard_normal(len(off))
+            evidence.add(genes, value)
             spent += 1
-        round_ += 1
-        if round_ % every == 0 or spent >= budget:
+        evidence.resolve()
+        if not at or spent >= budget or any(before < b <= spent for b in at):
             scores = direct_scores(evidence)
+            precision = average_precision(scores[off], truth.edge_gg[off])
             curve.append({
                 "experiments": spent,
-                "auprc": average_precision(scores[off], truth.edge_gg[off]),
+                "auprc": precision,
+                "over_prevalence": precision / float(truth.edge_gg[off].mean()),
                 "hierarchy": ancestor_concordance(levels(evidence), truth.ancestor_gg),
+                "tau": level_tau(levels(evidence), truth.ancestor_gg),
             })  # fmt: skip
     return curve

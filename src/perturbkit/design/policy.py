@@ -27,11 +27,16 @@ class Policy:
     """scores of a trained agent in place of the surrogate's; it chooses the first batch as well"""
 
     @property
-    def is_static(self) -> bool:
-        """Whether outcomes change nothing."""
-        return self.agent is None and self.surrogate == "prior" and self.acquisition not in {
-            "linear_bandit", "random", *_COVERING
-        }  # fmt: skip
+    def is_fixed(self) -> bool:
+        """Whether chance plays no part: every seed chooses the same (but for exact ties)."""
+        if self.agent is not None:
+            return False
+        if self.surrogate == "prior" and not self.warm:
+            return self.acquisition in {"degree", "page_rank", "coverage"}
+        return (
+            self.warm and not SURROGATES[self.surrogate].by_chance
+            and self.acquisition in {"greedy", "ucb", "probability_of_hit"}
+        )  # fmt: skip
 
 
 _COVERING = ("core_set", "k_means", "typiclust", "lcmd", "prior_kernels")
@@ -39,6 +44,7 @@ _LEARNING = ("ucb", "thompson", "probability_of_hit", "expected_improvement", "u
              "badge", "bald", "batch_bald")  # fmt: skip
 POLICIES: dict[str, Policy] = {
     "random": Policy("random"),
+    "essentials": Policy("essentials"),
     "degree": Policy("degree"),
     "page_rank": Policy("page_rank"),
     "coverage": Policy("coverage"),
@@ -50,12 +56,22 @@ POLICIES: dict[str, Policy] = {
     "gp_greedy": Policy("greedy", "gp"),
     "gp_ucb": Policy("ucb", "gp"),
     "gp_thompson": Policy("thompson", "gp"),
+    "botorch_greedy": Policy("greedy", "botorch_gp"),
+    "botorch_thompson": Policy("thompson", "botorch_gp"),
+    "deep_kernel": Policy("greedy", "deep_kernel"),
+    "lpm_greedy": Policy("greedy", "lpm_ensemble"),
+    "lpm_ucb": Policy("ucb", "lpm_ensemble"),
     "trees_greedy": Policy("greedy", "trees"),
     "committee": Policy("greedy", "committee"),
     "warm_ridge": Policy("greedy", "bayes_ridge", warm=True),
     "warm_gp": Policy("greedy", "gp", warm=True),
     "warm_trees": Policy("greedy", "trees", warm=True),
     "warm_committee": Policy("greedy", "committee", warm=True),
+    "kernels": Policy("greedy", "graph_kernels"),
+    "warm_kernels": Policy("greedy", "graph_kernels", warm=True),
+    "warm_kernels_mixture": Policy("mixture", "graph_kernels", warm=True),
+    "warm_kernels_ucb": Policy("ucb", "graph_kernels", warm=True),
+    "warm_kernels_hit": Policy("probability_of_hit", "graph_kernels", warm=True),
 }
 """Every policy of the side-by-side, by name."""
 
@@ -147,7 +163,13 @@ class Chooser:
             values = SURROGATES[policy.surrogate].fn(known, target_c, rng)
             acquisition = policy.acquisition
         history = History(
-            taken, target_c, known.features_cd, known.adjacency, hit_above, kernels=known.sources
+            taken,
+            target_c,
+            known.places_cd,
+            known.adjacency,
+            hit_above,
+            essential=known.essential_c,
+            kernels=known.sources,
         )
         responses = replace_values(self._blank, values)
         return ACQUISITIONS[acquisition].fn(responses, k, rng, history=history), values

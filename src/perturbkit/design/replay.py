@@ -8,7 +8,7 @@ import polars as pl
 
 from perturbkit.core.rng import named_rng
 from perturbkit.design.knowledge import Knowledge
-from perturbkit.design.metrics import curve_area, paired_interval, saved
+from perturbkit.design.metrics import curve_area, paired_interval, regret, saved
 from perturbkit.design.policy import Chooser, Policy, learning_target
 from perturbkit.design.tables import HitTable
 
@@ -48,7 +48,7 @@ def replay_policy(
     chooser = Chooser(policy, list(table.conditions), knowledge)
     rows, rng = [], np.random.default_rng(0)
     for seed in range(plan.seeds):
-        if rows and policy.is_static:
+        if rows and policy.is_fixed:
             rows.append(rows[0])
             continue
         taken = np.zeros(len(table.conditions), bool)
@@ -79,13 +79,14 @@ def summarise(
     table: HitTable,
     rng: np.random.Generator,
     *,
-    reference: Sequence[str] = ("degree", "page_rank", "coverage", "prior"),
+    reference: Sequence[str] = ("essentials", "degree", "page_rank", "coverage"),
 ) -> pl.DataFrame:
     """Return one row per policy: hits, efficiency over random, area, experiments saved.
 
     Efficiency is hits over the expected hits of as many random conditions. Its interval, and
-    that of the difference to the best static prior, come from resampling seeds and conditions
-    together, the same draws for every policy.
+    those of the differences to the best static prior of `reference` and to this package's own
+    (`prior`), come from resampling seeds and conditions together; where one policy has fewer
+    seeds, the seeds that both have are compared.
     """
     n, n_hits = len(table.conditions), int(table.hit_c.sum())
     static = [s for s in reference if s in results]
@@ -102,10 +103,15 @@ def summarise(
             "low": low / expected, "high": high / expected,
             "area": float(np.mean([curve_area(h, n, n_hits) for h in hits])),
             "saved": float(np.mean([saved(h, expected) for h in hits])),
+            "regret": float(np.mean([regret(h, n_hits) for h in hits])),
         }  # fmt: skip
-        if best is not None:
-            away = paired_interval(result.chosen, results[best].chosen, table.hit_c, rng, N_DRAWS)
-            row |= {"over_best_static_low": away[0] / expected,
-                    "over_best_static_high": away[1] / expected, "best_static": best}  # fmt: skip
+        for label, other in (("best_static", best), ("prior", "prior")):
+            if other is not None and other in results:
+                both = min(len(hits), len(results[other].chosen))
+                pair = (result.chosen[:both], results[other].chosen[:both])
+                away = paired_interval(*pair, table.hit_c, rng, N_DRAWS)
+                row |= {f"over_{label}_low": away[0] / expected,
+                        f"over_{label}_high": away[1] / expected}  # fmt: skip
+        row["best_static"] = best
         rows.append(row)
     return pl.DataFrame(rows).sort("efficiency", descending=True)

@@ -89,7 +89,8 @@ def require_needs(card: AcquisitionCard, responses: Responses, history: History)
     """Refuse an acquisition function that lacks what its card says it needs.
 
     Raises:
-        SchemaError: one member where an ensemble is needed, or no network.
+        SchemaError: one member where an ensemble is needed, or no network, or no list of
+            essential genes.
     """
     if "members" in card.needs and len(responses.values) < 2:
         message = (
@@ -99,6 +100,9 @@ def require_needs(card: AcquisitionCard, responses: Responses, history: History)
         raise SchemaError(message)
     if "adjacency" in card.needs and history.adjacency is None:
         message = f"{card.name} needs a network over the targets; give one, or choose greedy"
+        raise SchemaError(message)
+    if "essential" in card.needs and history.essential is None:
+        message = f"{card.name} needs a list of essential genes; give one, or choose greedy"
         raise SchemaError(message)
 
 

@@ -36,6 +36,8 @@ def regress(
     allowed_kg: np.ndarray,
     *,
     misfit: float = 0.0,
+    predictor_prior: float = PREDICTOR_PRIOR,
+    own_ik: np.ndarray | None = None,
 ) -> Posterior:
     """Fit y = x b + noise by variational Bayes with a spike at zero and slabs of three widths.
 
@@ -49,6 +51,10 @@ def regress(
         allowed_kg: which coefficients may differ from zero.
         misfit: relative error of what several predictors explain together, added to the noise:
             the straight line between cause and effect is only a model.
+        predictor_prior: weight of the mean rate against a predictor's own, in edges; the smaller,
+            the more a predictor without clear edges is taken to have none.
+        own_ik: entries of x that are no guess, such as the gene that an observation knocks out: the
+            misfit is not of them; by default the diagonal of a square x.
 
     Source:
         Carbonetto & Stephens 2012, doi:10.1214/12-BA703 (coordinate updates), with a mixture of
@@ -68,7 +74,7 @@ def regress(
         before = probability.copy()
         shares = np.zeros(len(slabs))
         with np.errstate(divide="ignore"):
-            precision = 1 / (variance + _misfit_variance(x_ik, mean, misfit))
+            precision = 1 / (variance + _misfit_variance(x_ik, mean, misfit, own_ik))
         for k, row in enumerate(rows):
             x = x_ik[row, k]
             a = (x**2) @ precision[row]
@@ -80,7 +86,7 @@ def regress(
             fitted[row] += x[:, None] * (new - mean[k])
             mean[k] = new
             shares += part_cg.sum(1)
-        rate = _rates(probability, allowed_kg)
+        rate = _rates(probability, allowed_kg, predictor_prior)
         weight = (shares + 1) / (shares.sum() + len(slabs))
         if sweep > 2 and np.abs(probability - before).max() < TOLERANCE:
             break
@@ -109,10 +115,15 @@ def _first_rate(y_ig: np.ndarray, se_ig: np.ndarray, allowed_kg: np.ndarray) -> 
     return float(np.clip(share, 1 / max(allowed_kg.sum(), 2), 0.3))
 
 
-def _misfit_variance(x_ik: np.ndarray, mean_kg: np.ndarray, misfit: float) -> np.ndarray:
+def _misfit_variance(
+    x_ik: np.ndarray, mean_kg: np.ndarray, misfit: float, own_ik: np.ndarray | None
+) -> np.ndarray:
     if not misfit:
         return np.zeros((x_ik.shape[0], mean_kg.shape[1]))
-    carried = x_ik - np.diag(np.diag(x_ik)) if x_ik.shape[0] == x_ik.shape[1] else x_ik
+    if own_ik is not None:
+        carried = np.where(own_ik, 0.0, x_ik)
+    else:
+        carried = x_ik - np.diag(np.diag(x_ik)) if x_ik.shape[0] == x_ik.shape[1] else x_ik
     return misfit**2 * (carried**2 @ mean_kg**2)
 
 
@@ -132,12 +143,12 @@ def _coordinate(
     return part / total, width_cg, odds
 
 
-def _rates(probability_kg: np.ndarray, allowed_kg: np.ndarray) -> np.ndarray:
+def _rates(probability_kg: np.ndarray, allowed_kg: np.ndarray, prior: float) -> np.ndarray:
     """Return the prior rate of each pair: overall rate x predictor's factor x response's factor."""
     n = max(int(allowed_kg.sum()), 2)
     mean_rate = max(float(probability_kg.sum()) / n, 1 / n)
     expected_k = mean_rate * allowed_kg.sum(1)
-    factor_k = (probability_kg.sum(1) + PREDICTOR_PRIOR) / (expected_k + PREDICTOR_PRIOR)
+    factor_k = (probability_kg.sum(1) + prior) / (expected_k + prior)
     expected_g = mean_rate * (factor_k @ allowed_kg)
     factor_g = (probability_kg.sum(0) + RESPONSE_PRIOR) / (expected_g + RESPONSE_PRIOR)
     rate = np.minimum(mean_rate * factor_k[:, None] * factor_g, MAX_RATE)

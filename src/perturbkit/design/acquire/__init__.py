@@ -10,11 +10,13 @@ from perturbkit.design.acquire.card import History as History
 from perturbkit.design.acquire.core_set import card as core_set
 from perturbkit.design.acquire.coverage import card as coverage
 from perturbkit.design.acquire.degree import card as degree
+from perturbkit.design.acquire.essentials import card as essentials
 from perturbkit.design.acquire.expected_improvement import card as expected_improvement
 from perturbkit.design.acquire.greedy import card as greedy
 from perturbkit.design.acquire.k_means import card as k_means
 from perturbkit.design.acquire.lcmd import card as lcmd
 from perturbkit.design.acquire.linear_bandit import card as linear_bandit
+from perturbkit.design.acquire.mixture import card as mixture
 from perturbkit.design.acquire.page_rank import card as page_rank
 from perturbkit.design.acquire.prior_kernels import card as prior_kernels
 from perturbkit.design.acquire.probability_of_hit import card as probability_of_hit

@@ -27,6 +27,8 @@ class History:
     """objective at and above which a condition is a hit"""
     noise: float = 1.0
     """variance of a measurement of the objective"""
+    essential: np.ndarray | None = None
+    """bool [c], on a published list of essential genes"""
     kernels: tuple[np.ndarray, ...] = field(default=())
     """further features [c, d] of prior knowledge, one for each source"""
 
@@ -57,7 +59,8 @@ class AcquisitionCard(Card):
     fn: Choose
     """`(responses, k, rng, *, history) -> positions int64 [k]`, best first, distinct, not taken"""
     needs: frozenset[str] = frozenset()
-    """what it cannot do without: "members" (several), "adjacency" (a network)"""
+    """what it cannot do without: "members" (several), "adjacency" (a network), "essential" (a
+    list of essential genes)"""
     reason: str = ""
     """what the order list says of each choice; {value} is the predicted objective, {std} its
     spread, {rank} the rank"""

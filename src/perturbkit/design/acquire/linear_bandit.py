@@ -1,6 +1,7 @@
 """Optimism of a linear model: its prediction plus the width of its confidence ellipsoid."""
 
 import numpy as np
+from scipy.linalg import cholesky, solve_triangular
 
 from perturbkit.core.responses import Responses
 from perturbkit.design.acquire.card import (
@@ -25,9 +26,9 @@ def choose(
     x = x / max(np.sqrt(np.einsum("cd,cd->c", x, x).mean()), 1e-12)
     y = history.outcome[seen]
     mean, scale = y.mean(), max(y.std(), 1e-12)
-    factor = np.linalg.cholesky(x[seen].T @ x[seen] + RIDGE * np.eye(x.shape[1]))
-    half = np.linalg.solve(factor, x.T)
-    projected = np.linalg.solve(factor, x[seen].T @ ((y - mean) / scale))
+    factor = cholesky(x[seen].T @ x[seen] + RIDGE * np.eye(x.shape[1]), lower=True)
+    half = solve_triangular(factor, x.T, lower=True)
+    projected = solve_triangular(factor, x[seen].T @ ((y - mean) / scale), lower=True)
     upper = half.T @ projected + WIDTH * np.sqrt(np.einsum("dc,dc->c", half, half))
     return top(upper, k, rng, history)
 

@@ -18,6 +18,8 @@ class SurrogateCard(Card):
 
     fn: Fit
     """`(knowledge, outcome_c, rng) -> float64 [members, conditions]`, in the outcome's unit"""
+    by_chance: bool = False
+    """whether the mean over members depends on the generator"""
 
 
 def observed(outcome_c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

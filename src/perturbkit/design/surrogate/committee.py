@@ -56,4 +56,5 @@ card = SurrogateCard(
     summary="trees, measured neighbours and the static prior together",
     source="this package; weights chosen on IFNG, IL2 and Sanchez, see docs/benchmarks/design.md",
     fn=fit,
+    by_chance=True,
 )

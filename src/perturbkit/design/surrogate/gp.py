@@ -1,9 +1,11 @@
-"""A Gaussian process on the features; members are draws from its posterior."""
+"""A Gaussian process on the features; members are quantiles of its posterior."""
 
 import numpy as np
+from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 from perturbkit.design.knowledge import Knowledge, standard
 from perturbkit.design.surrogate.card import SurrogateCard, observed
+from perturbkit.design.surrogate.graph_kernels import members
 
 N_MEMBERS = 16
 NOISES = (0.5, 2.0, 8.0)
@@ -17,38 +19,39 @@ def square_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def fit(knowledge: Knowledge, outcome_c: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return sixteen functions with the posterior's mean and variance at each condition, [16, c].
+    """Return sixteen quantiles of the posterior of each condition, [16, c].
 
-    The kernel is exp(-squared distance / median squared distance). Members differ by one draw of
-    a standard normal for each, times the posterior deviation: right at every condition by itself,
-    and fully correlated between conditions, which keeps a draw O(c).
+    The kernel is exp(-squared distance / median squared distance) on the leading components of
+    the features and the prior.
     """
-    x = knowledge.scaled_cd
+    del rng
+    x = np.concatenate([knowledge.places_cd, knowledge.prior_c[:, None]], 1, dtype=np.float64)
     rows, y = observed(outcome_c)
     if len(rows) < 2 or y.std() == 0:
         return np.full((N_MEMBERS, len(x)), y.mean() if len(rows) else 0.0)
-    mean, unit, target, seen = y.mean(), y.std(), standard(y), x[rows]
+    target, seen = standard(y), x[rows]
     between = square_distances(seen, seen)
     length = max(float(np.median(between)), 1e-9)
     inner = np.exp(-between / length)
 
     def likelihood(noise: float) -> float:
-        factor = np.linalg.cholesky(inner + noise * np.eye(len(rows)))
-        z = np.linalg.solve(factor, target)
+        factor = cholesky(inner + noise * np.eye(len(rows)), lower=True)
+        z = solve_triangular(factor, target, lower=True)
         return float(-0.5 * len(rows) * np.log(z @ z) - np.log(np.diag(factor)).sum())
 
     noise = max(NOISES, key=likelihood)
-    factor = np.linalg.cholesky(inner + noise * np.eye(len(rows)))
-    weight = np.linalg.solve(factor.T, np.linalg.solve(factor, target))
+    factor = cholesky(inner + noise * np.eye(len(rows)), lower=True)
+    weight = cho_solve((factor, True), target)
     centre, variance = np.empty(len(x)), np.empty(len(x))
     for start in range(0, len(x), 4096):
         block = slice(start, start + 4096)
         cross = np.exp(-square_distances(x[block], seen) / length)
         centre[block] = cross @ weight
-        variance[block] = 1 - (np.linalg.solve(factor, cross.T) ** 2).sum(0)
+        half = solve_triangular(factor, cross.T, lower=True)
+        variance[block] = 1 - np.einsum("rc,rc->c", half, half)
     signal = float(target @ weight) / len(rows)
     deviation = np.sqrt(np.maximum(variance, 0) * max(signal, 1e-6))
-    return mean + unit * (centre + rng.standard_normal((N_MEMBERS, 1)) * deviation)
+    return y.mean() + y.std() * members(centre, deviation, N_MEMBERS)
 
 
 card = SurrogateCard(

@@ -39,4 +39,5 @@ card = SurrogateCard(
     summary="bagged, extremely randomised trees on network features",
     source="Geurts et al. 2006, doi:10.1007/s10994-006-6226-1, by LightGBM",
     fn=fit,
+    by_chance=True,
 )
