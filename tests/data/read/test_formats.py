@@ -196,3 +196,77 @@ def test_every_cut_of_a_gctx_is_one_clear_line(rng, tmp_path):
         path.write_bytes(content[: int(keep * len(content))])
         with pytest.raises(FileError):
             open_screen(path, unit="zscore")
+
+
+DESEQ = """gene,baseMean,log2FoldChange,lfcSE,stat,pvalue,padj
+g1,10,1.5,0.5,3,0.01,0.02
+g2,20,-2,0.5,-4,0.001,0.002
+g3,0,NA,NA,NA,NA,NA
+"""
+
+
+def test_tables_of_differential_expression(tmp_path):
+    (tmp_path / "stat1.csv").write_text(DESEQ)
+    with pytest.raises(SchemaError, match="--set label=NAME"):
+        open_screen(tmp_path / "stat1.csv", unit="log2fc")
+    screen = open_screen(tmp_path / "stat1.csv", unit="log2fc", label="STAT1")
+    assert screen.level == "profiles"
+    np.testing.assert_array_equal(screen.adata.X, [[1.5, -2, np.nan]])
+    np.testing.assert_allclose(screen.adata.layers["fdr"], [[0.02, 0.002, np.nan]], rtol=1e-6)
+    assert set(screen.adata.layers) == {"p_value", "fdr", "standard_error"}
+    scanpy = "group,names,scores,logfoldchanges,pvals,pvals_adj\nA,g1,3,1,0.1,0.2\nB,g1,1,2,1,1\n"
+    (tmp_path / "scanpy.csv").write_text(scanpy)
+    several = open_screen(tmp_path / "scanpy.csv", unit="log2fc")
+    assert responses_of(several).keys == ["A | default", "B | default"]
+    limma = "\tlogFC\tAveExpr\tt\tP.Value\tadj.P.Val\ng1\t0.5\t7\t2\t0.1\t0.1\n"
+    (tmp_path / "limma.tsv").write_text(limma)
+    assert open_screen(tmp_path / "limma.tsv", unit="log2fc", label="X").adata.X.tolist() == [[0.5]]
+
+
+def test_our_own_differential_expression_reads_back(rng, tmp_path):
+    from perturbkit.data.de import differential_expression
+
+    obs = pd.DataFrame({"perturbation": ["control", "A"] * 20, "context": "T"})
+    obs.index = [f"c{i}" for i in range(40)]
+    x_ng = sparse.csr_matrix(rng.poisson(3.0, (40, 4)).astype(np.float32))
+    ad.AnnData(x_ng, obs=obs, var=pd.DataFrame(index=list("wxyz"))).write_h5ad(tmp_path / "a.h5ad")
+    table = differential_expression(open_screen(tmp_path / "a.h5ad", unit="counts"))
+    table.write_parquet(tmp_path / "de.parquet")
+    again = open_screen(tmp_path / "de.parquet", unit="log2fc")
+    assert responses_of(again).keys == ["A | T"]
+    np.testing.assert_allclose(again.adata.X[0], table["log2fc"], rtol=1e-6)
+    assert again.adata.layers["p_value"].shape == (1, 4)
+
+
+def test_mageck_of_both_kinds_and_one_column_of_any_table(tmp_path):
+    (tmp_path / "mle.txt").write_text("Gene\tsgRNA\tday7|beta\tday7|z\tday14|beta\nA\t4\t1\t2\t3\n")
+    mle = open_screen(tmp_path / "mle.txt", unit="log2fc")
+    assert (list(mle.readouts), mle.adata.X.tolist()) == (["day7", "day14"], [[1.0, 3.0]])
+    (tmp_path / "old.csv").write_text("id,num,pos|score,pos|rank\nA,4,0.1,1\n")
+    with pytest.raises(SchemaError, match="no fold change"):
+        open_screen(tmp_path / "old.csv", unit="score")
+    one = open_screen(tmp_path / "old.csv", unit="score", perturbation="id", value="pos|score")
+    assert (list(one.readouts), one.perturbations[0]) == (["pos|score"], "A")
+    (tmp_path / "tabs.csv").write_text("perturbation\tg1\tg2\nA\t1\t2\n")
+    assert list(open_screen(tmp_path / "tabs.csv", unit="zscore").readouts) == ["g1", "g2"]
+    with pytest.raises(SchemaError, match="did you mean 'g1'"):
+        open_screen(tmp_path / "tabs.csv", unit="zscore", value="g11")
+
+
+def test_a_folder_of_files_is_one_screen(rng, tmp_path):
+    genes = list("wxyz")
+    for name, order in (("A549", [0, 1, 2, 3]), ("K562", [3, 1, 0, 2])):
+        obs = pd.DataFrame({"target_gene": ["non-targeting", "x"] * 3, "cell_type": name,
+                            "gem_group": ["1", "1", "2"] * 2})  # fmt: skip
+        obs.index = [f"c{i}" for i in range(6)]
+        part = ad.AnnData(counts(rng), obs=obs, var=pd.DataFrame(index=genes))
+        part[:, order].copy().write_h5ad(tmp_path / f"{name}.h5ad")
+    screen = open_screen(tmp_path, unit="counts", convention="cell_load")
+    assert sorted(screen.contexts) == ["A549", "K562"]
+    assert screen.adata.n_obs == 12
+    first = ad.read_h5ad(tmp_path / "K562.h5ad")
+    rows = screen.adata[screen.adata.obs["context"] == "K562"]
+    np.testing.assert_array_equal(rows.X.toarray(), first[:, genes].X.toarray())
+    first[:, :3].copy().write_h5ad(tmp_path / "K562.h5ad")
+    with pytest.raises(SchemaError, match="lacks 1 of its own"):
+        open_screen(tmp_path, unit="counts", convention="cell_load")

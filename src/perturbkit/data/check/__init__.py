@@ -1,18 +1,18 @@
 """The doctor: what a file is, what is wrong with it, and what mends it."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import anndata as ad
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
-from perturbkit.core.condition import CONTROL
+from perturbkit.core.condition import CONTROL, Condition
 from perturbkit.core.config import Config
 from perturbkit.core.errors import FileError, SchemaError
 from perturbkit.core.files import existing
 from perturbkit.core.screen import Screen
+from perturbkit.core.units import RELATIVE_UNITS
 from perturbkit.data.check.gene_names import GeneNames, alias_findings
 from perturbkit.data.check.genes import SYMBOL_COLUMNS, gene_findings
 from perturbkit.data.check.labels import (
@@ -22,15 +22,18 @@ from perturbkit.data.check.labels import (
     read_rows,
     unreadable,
 )
-from perturbkit.data.check.repair import mended
+from perturbkit.data.check.opened import Opened, levels_of_targets, open_file
+from perturbkit.data.check.others import describe_other
+from perturbkit.data.check.repair import mended, mended_profiles
 from perturbkit.data.check.report import Finding as Finding
 from perturbkit.data.check.report import Report as Report
 from perturbkit.data.check.targets import target_findings
-from perturbkit.data.check.values import Values, add, unit_of, value_findings
+from perturbkit.data.check.values import Values, scan, unit_of, value_findings
+from perturbkit.data.read.any import read_any, with_labels
 from perturbkit.data.read.conventions import CONVENTIONS, Convention, convention
-from perturbkit.data.read.h5ad import STAMP, read_adata, write_screen
-from perturbkit.data.read.rows import Rows
-from perturbkit.data.stats import TARGET_SUM, group_stats, library_sizes
+from perturbkit.data.read.h5ad import STAMP, write_screen
+from perturbkit.data.read.tables import TableOptions
+from perturbkit.data.stats import TARGET_SUM
 
 
 class CheckOptions(Config):
@@ -49,7 +52,24 @@ class CheckOptions(Config):
     kind: str | None = None
     """how the cells were perturbed"""
     names: str | None = None
-    """a table of gene names (`perturbkit names`), with which aliases are found"""
+    """a table of gene names (`perturbkit names`), with which aliases are found; by default the
+    small one that is shipped"""
+    labels: str | None = None
+    """a table whose first column names rows and whose others label them, for 10x files"""
+    label: str | None = None
+    """the perturbation of a table of one contrast"""
+    value: str | None = None
+    """the column of a table to read as the one readout"""
+
+    @property
+    def table(self) -> TableOptions:
+        """What is known of a table."""
+        return TableOptions(self.perturbation or "perturbation", self.label, self.value)
+
+    def of(self, opened: Opened) -> "CheckOptions":
+        """Return the options for what was opened: tables have their column renamed already."""
+        renamed = self.perturbation not in opened.adata.obs and "perturbation" in opened.adata.obs
+        return self.replace(perturbation=None) if self.perturbation and renamed else self
 
 
 def check(path: str | Path, options: CheckOptions | None = None) -> Report:
@@ -62,13 +82,26 @@ def check(path: str | Path, options: CheckOptions | None = None) -> Report:
         UnknownNameError: the convention in the options is not known.
     """
     options = options or CheckOptions()
-    file = existing(path, "h5ad file")
-    try:
-        adata = read_adata(file)
-    except FileError as error:
-        do = "copy or download it again, or give an h5ad file"
-        return Report(str(path), {}, (Finding("unreadable", "error", str(error), do),))
-    return diagnose(adata, str(path), options)[0]
+    file = existing(path, "file")
+    with ExitStack() as stack:
+        try:
+            screen = listed(file)
+            opened = (
+                Opened.of(screen.adata, screen.level)
+                if screen is not None
+                else _labelled(open_file(file, options.table, stack), options)
+            )
+            if screen is not None:
+                options = options.replace(unit=screen.unit, convention="perturbkit")
+            return diagnose(opened, str(path), options.of(opened))[0]
+        except (FileError, SchemaError) as error:
+            return describe_other(file, error)
+
+
+def _labelled(opened: Opened, options: CheckOptions) -> Opened:
+    if options.labels is None:
+        return opened
+    return Opened.of(with_labels(opened.adata, options.labels), opened.level)
 
 
 def fix(path: str | Path, out: str | Path, options: CheckOptions | None = None) -> Report:
@@ -85,53 +118,60 @@ def fix(path: str | Path, out: str | Path, options: CheckOptions | None = None) 
     if Path(out).exists():
         message = f"{out} exists already; name another file for the mended screen"
         raise FileError(message)
-    adata = read_adata(path)
-    report, reading, unit = diagnose(adata, str(path), options)
+    adata, level = read_any(existing(path, "file"), options.table)
+    if options.labels is not None:
+        adata = with_labels(adata, options.labels)
+    opened = Opened.of(adata, level)
+    report, reading, unit = diagnose(opened, str(path), options.of(opened))
     if "unreadable_labels" in report.codes:
         raise SchemaError(next(f.says for f in report.findings if f.code == "unreadable_labels"))
     symbols = options.readouts
     if symbols is None and report.codes & {"mixed_names", "no_target_measured"}:
         symbols = next((c for c in SYMBOL_COLUMNS if c in adata.var.columns), None)
-    write_screen(mended(adata, reading, unit or "", symbols), out)
+    make = mended if opened.level == "cells" else mended_profiles
+    write_screen(make(adata, reading, unit or "", symbols), out)
     return check(out)
 
 
 def diagnose(
-    adata: ad.AnnData, path: str, options: CheckOptions
+    opened: Opened, path: str, options: CheckOptions
 ) -> tuple[Report, Reading, str | None]:
-    """Return the report on data in memory, how its labels read, and its unit if that is known."""
+    """Return the report on what was opened, how its labels read, and its unit if that is known."""
+    adata, is_cells = opened.adata, opened.level == "cells"
     stamp = adata.uns.get(STAMP)
     stored = str(stamp["unit"]) if isinstance(stamp, dict) and "unit" in stamp else None
     stated = options.unit or stored
     names = [str(n) for n in (adata.var[options.readouts] if options.readouts in adata.var.columns
                               else adata.var_names)]  # fmt: skip
-    found = _scan_memory(adata.X)
+    found = scan(opened.matrix)
     unit, why = unit_of(found)
-    findings = value_findings(found, unit, why, stated)
-    findings += _layer_findings(adata, unit)
+    findings = value_findings(found, unit, why, stated, is_cells=is_cells)
+    findings += _layer_findings(opened, unit)
     facts: dict[str, Any] = {
-        "rows": f"{found.shape[0]:,}",
-        "readouts": f"{found.shape[1]:,} ({', '.join(names[:3])}, ...)",
+        "rows": f"{found.shape[0]:,} {opened.level}",
+        "readouts": f"{found.shape[1]:,} ({', '.join(names[:3])}{', ...' * (len(names) > 3)})",
         "unit": f"{unit or 'unknown'}: {why}",
-        "values": f"{found.density:.1%} other than zero, stored {_layout(adata.X)}",
+        "values": f"{found.density:.1%} other than zero, stored {opened.layout}",
     }
     if not adata.obs_names.is_unique:
         findings.append(Finding("duplicate_cells", "error", "row names occur more than once",
                                 "--fix numbers them", fixable=True))  # fmt: skip
     findings += gene_findings(names, list(map(str, adata.var.columns)))
-    if options.names is not None:
-        findings += alias_findings(names, GeneNames.load(options.names))
+    findings += alias_findings(names, GeneNames.load(options.names))
     try:
         reading = read_rows(adata.obs, _rule(options, stored), options.control, names, adata.uns)
         if options.kind and reading.rule is not None:
             reading.obs["kind"] = options.kind
         facts |= label_facts(reading)
-        findings += label_findings(reading, adata.obs)
-        findings += target_findings(reading, names, _means(adata, reading, unit, found))
+        relative = (stated or unit) in (*RELATIVE_UNITS, "score")
+        findings += label_findings(
+            reading, adata.obs, is_cells=is_cells, needs_control=not relative
+        )
+        findings += target_findings(reading, names, _levels(opened, reading, unit, found))
     except SchemaError as error:
         reading = Reading(None, adata.obs, pd.Series(dtype=object), [])
         findings.append(unreadable(error))
-    if sparse.issparse(adata.X) and adata.X.format == "csc":
+    if opened.layout == "by columns (CSC)":
         findings.append(Finding("by_columns", "warning",
             "the matrix is stored by columns, which cannot be streamed cell by cell",
             "--fix OUT.h5ad stores it by rows", fixable=True))  # fmt: skip
@@ -151,28 +191,20 @@ def _rule(options: CheckOptions, stored: str | None) -> Convention | None:
     return None
 
 
-def _layout(x_ng: Any) -> str:
-    if not sparse.issparse(x_ng):
-        return "densely"
-    return "by rows (CSR)" if x_ng.format == "csr" else "by columns (CSC)"
+def listed(path: Path) -> Screen | None:
+    """Return the screen of a file that a card reads and that is not h5ad, which is looked at."""
+    from perturbkit.data.screens import SCREENS, open_screen
+
+    names = {Path(c.file).name for c in SCREENS.values() if c.file}
+    return open_screen(path) if path.name in names and path.suffix != ".h5ad" else None
 
 
-def _scan_memory(x_ng: Any) -> Values:
-    n, g = x_ng.shape
-    found = Values((n, g), sparse.issparse(x_ng), np.zeros(n), np.zeros(n, np.int64),
-                   np.zeros(g, np.int64), np.zeros(n))  # fmt: skip
-    for low in range(0, n, 4096):
-        part = sparse.csr_matrix(x_ng[low : low + 4096])
-        add(found, Rows(low, part.data, part.indices, part.indptr))
-    return found
-
-
-def _layer_findings(adata: ad.AnnData, unit: str | None) -> list[Finding]:
+def _layer_findings(opened: Opened, unit: str | None) -> list[Finding]:
     """Say whether a layer called counts holds them, and whether X could be taken from it."""
-    counts = next((n for n in ("counts", "raw_counts") if n in adata.layers), None)
-    if counts is None:
+    if not opened.layers:
         return []
-    shown, why = unit_of(_scan_memory(adata.layers[counts]))
+    counts, matrix = next(iter(opened.layers.items()))
+    shown, why = unit_of(scan(matrix))
     if shown != "counts":
         return [Finding("counts_layer_is_not", "error",
                         f"the layer {counts!r} does not hold counts ({why})",
@@ -183,27 +215,25 @@ def _layer_findings(adata: ad.AnnData, unit: str | None) -> list[Finding]:
     return []
 
 
-def _means(
-    adata: ad.AnnData, reading: Reading, unit: str | None, found: Values
-) -> dict[str, np.ndarray] | None:
-    """Return the mean level of each readout in each perturbation and in the controls."""
+def _levels(
+    opened: Opened, reading: Reading, unit: str | None, found: Values
+) -> dict[str, tuple[float, float]] | None:
+    """Return for each perturbation of one target its level there and in the controls."""
     if unit not in ("counts", "log1p_cp10k") or reading.rule is None or found.n_nan + found.n_inf:
         return None
-    if len(reading.obs) != adata.n_obs or reading.obs["perturbation"].nunique() > 20_000:
+    if len(reading.obs) != found.shape[0] or opened.level != "cells":
         return None
-    codes, names = pd.factorize(reading.obs["perturbation"].astype(str))
-    x_ng = sparse.csr_matrix(adata.X)
+    labels = reading.obs["perturbation"].astype(str)
+    names = [CONTROL, *sorted(set(labels) - {CONTROL})]
+    where = {n: i for i, n in enumerate(map(str, opened.adata.var_names))}
+    targets = [Condition.parse(n).targets for n in names]
+    column_c = np.array([where.get(t[0], -1) if len(t) == 1 else -1 for t in targets])
+    code_n = pd.Categorical(labels, categories=names).codes.astype(np.int64)
+    scale_n = None
     if unit == "counts":
-        total_n = library_sizes(x_ng)
-        scale = np.divide(TARGET_SUM, total_n, out=np.zeros_like(total_n), where=total_n > 0)
-        x_ng = sparse.diags(scale) @ x_ng
-    else:
-        x_ng = sparse.csr_matrix((np.expm1(x_ng.data), x_ng.indices, x_ng.indptr), x_ng.shape)
-    mean_kg = group_stats(x_ng, codes, len(names)).mean_kg
-    return {str(n): mean_kg[i] for i, n in enumerate(names)} if CONTROL in names else None
-
-
-def screen_of(adata: ad.AnnData, path: str, options: CheckOptions) -> Screen:
-    """Return data in memory as the Screen that `fix` would write."""
-    _, reading, unit = diagnose(adata, path, options)
-    return mended(adata, reading, unit or "", options.readouts)
+        total_n = found.total_n
+        scale_n = np.divide(TARGET_SUM, total_n, out=np.zeros_like(total_n), where=total_n > 0)
+    own_c, before_c = levels_of_targets(opened, code_n, column_c, scale_n)
+    if not (code_n == 0).any():
+        return None
+    return {n: (own_c[i], before_c[i]) for i, n in enumerate(names) if i and column_c[i] >= 0}

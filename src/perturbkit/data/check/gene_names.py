@@ -12,7 +12,7 @@ import polars as pl
 
 from perturbkit.core.errors import FileError
 from perturbkit.core.files import atomic_path, existing, sha256
-from perturbkit.data.check.report import Finding
+from perturbkit.data.check.report import Finding, counted
 
 FORMAT = 1
 HGNC_COLUMNS = {
@@ -20,6 +20,8 @@ HGNC_COLUMNS = {
     "alias_symbol": "alias", "prev_symbol": "previous",
 }  # fmt: skip
 """Columns of HGNC's complete set that are kept, and their names here."""
+SHIPPED = Path(__file__).with_name("gene_names.parquet")
+SHIPPED_SHA256 = "eb0ed6492c54c791b42c40d614446809eef80d1a2a560841b18525a09a5beed0"
 HOW = ("approved", "ensembl", "entrez", "previous", "alias", "ambiguous", "unknown")
 
 
@@ -27,8 +29,8 @@ HOW = ("approved", "ensembl", "entrez", "previous", "alias", "ambiguous", "unkno
 class GeneNames:
     """The names of genes: a row for each approved symbol.
 
-    No table is shipped (the package embeds no data); build one from HGNC's complete set with
-    `perturbkit names hgnc_complete_set.txt -o names.parquet`.
+    A subset of human genes is shipped (`docs/gene_names.py` says of what it is made); build the
+    whole table from HGNC's complete set: `perturbkit names hgnc_complete_set.txt -o names.parquet`.
     """
 
     table: pl.DataFrame
@@ -71,13 +73,16 @@ class GeneNames:
             self.table.write_parquet(temporary, metadata={"gene_names": about})
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read what `save` wrote.
+    def load(cls, path: str | Path | None = None) -> Self:
+        """Read what `save` wrote, or the shipped subset.
 
         Raises:
             FileError: missing, cut short, or not a table of gene names.
         """
-        file = existing(path, "table of gene names")
+        file = existing(path or SHIPPED, "table of gene names")
+        if path is None and sha256(file) != SHIPPED_SHA256:
+            message = f"{file} is not the table this version was made with; install it again"
+            raise FileError(message)
         try:
             about = json.loads(pl.read_parquet_metadata(file)["gene_names"])
             table = pl.read_parquet(file, columns=list(HGNC_COLUMNS.values()))
@@ -146,18 +151,21 @@ def alias_findings(names: list[str], known: GeneNames) -> list[Finding]:
     if twice.height:
         some = [f"{' and '.join(r)} are {s}" for s, r in twice.head(3).rows()]
         out.append(Finding("aliased_genes", "warning",
-            f"{twice.height:,} genes are there under several names: {'; '.join(some)}",
+            f"{counted(twice.height, 'gene', 'is are')} "
+            f"there under several names: {'; '.join(some)}",
             "add them up under the approved name before reading"))  # fmt: skip
     old = table.filter(pl.col("how").is_in(["previous", "alias"]))
     if old.height:
         some = [f"{n} -> {s}" for n, s in old.select("name", "symbol").head(3).rows()]
         out.append(Finding("old_symbols", "note",
-            f"{old.height:,} readouts have previous or alias names: {', '.join(some)}",
+            f"{counted(old.height, 'readout', 'has have')} "
+            f"a previous or alias name: {', '.join(some)}",
             "keep one spelling in all files and networks"))  # fmt: skip
     unclear = table.filter(pl.col("how") == "ambiguous")
     if unclear.height:
         some = [f"{n} ({c})" for n, c in unclear.select("name", "candidates").head(3).rows()]
         out.append(Finding("ambiguous_genes", "note",
-            f"{unclear.height:,} names stand for several genes: {', '.join(some)}",
+            f"{counted(unclear.height, 'name', 'stands stand')} "
+            f"for several genes: {', '.join(some)}",
             "name them by hand; they are left as they are"))  # fmt: skip
     return out

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 
-from perturbkit.data.check.report import Finding
+from perturbkit.data.check.report import Finding, counted
 
 ENSEMBL = re.compile(r"^ENS[A-Z]*G\d{6,}(\.\d+)?$")
 VERSION = re.compile(r"^(ENS[A-Z]*G\d{6,})\.\d+$")
@@ -53,7 +53,8 @@ def gene_findings(names: list[str], columns: list[str]) -> list[Finding]:
             Finding(
                 "duplicate_genes",
                 "error",
-                f"{len(twice):,} readout names occur more than once, for example {_some(twice)}",
+                f"{counted(len(twice), 'readout name', 'occurs occur')} "
+                f"more than once, for example {_some(twice)}",
                 "--fix adds up the counts of one name (and averages other units)",
                 fixable=True,
             )
@@ -64,7 +65,8 @@ def gene_findings(names: list[str], columns: list[str]) -> list[Finding]:
             Finding(
                 "ensembl_versions",
                 "warning",
-                f"{len(versions):,} Ensembl names carry versions, for example {_some(versions)}",
+                f"{counted(len(versions), 'Ensembl name', 'carries carry')} "
+                f"a version, for example {_some(versions)}",
                 "--fix takes the versions off",
                 fixable=True,
             )
@@ -100,7 +102,8 @@ def _date_findings(names: list[str]) -> list[Finding]:
     dates = [name for name in names if DATE.match(name)]
     if dates:
         unclear = [d for d in dates if gene_of_date(d) is None]
-        says = f"{len(dates)} readouts are dates a spreadsheet made of genes: {_some(dates)}"
+        n = counted(len(dates), "readout name")
+        says = f"a spreadsheet made dates of {n}: {_some(dates)}"
         do = "--fix gives them their genes back"
         if unclear:
             do += f", but not {_some(unclear)}, which can be two genes: name them by hand"
@@ -111,7 +114,8 @@ def _date_findings(names: list[str]) -> list[Finding]:
             Finding(
                 "renamed_genes",
                 "note",
-                f"{len(old)} names that spreadsheets make dates of were changed in 2020: "
+                f"{counted(len(old), 'name', 'was were')} "
+                f"changed in 2020, as spreadsheets make dates of them: "
                 f"{_some(old)}",
                 "SEPT6 is now SEPTIN6, MARCH1 MARCHF1, MARC1 MTARC1; keep one spelling everywhere",
             )

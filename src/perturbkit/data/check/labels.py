@@ -10,7 +10,8 @@ import pandas as pd
 
 from perturbkit.core.condition import CONTROL, Condition
 from perturbkit.core.errors import SchemaError
-from perturbkit.data.check.report import Finding
+from perturbkit.data.check.genes import DATE, gene_of_date
+from perturbkit.data.check.report import Finding, counted
 from perturbkit.data.read.conventions import (
     CONTROL_LABEL,
     SEPARATORS,
@@ -85,8 +86,8 @@ def read_rows(
 
 
 def ours(label: str, foreign: dict[str, str], guides: dict[str, str]) -> str:
-    """Return a label with guides and foreign combinations read."""
-    return foreign.get(label, guides.get(label, label))
+    """Return a label with guides, foreign combinations and spreadsheet dates read."""
+    return foreign.get(label, guides.get(label, gene_of_date(label) or label))
 
 
 def guide_labels(names: list[str]) -> dict[str, str]:
@@ -112,8 +113,8 @@ def label_facts(reading: Reading) -> dict[str, object]:
             if any(k > 1 for k in sizes)
             else ""
         ),
-        "controls": f"{int((obs['perturbation'] == CONTROL).sum()):,} rows "
-        f"labelled {', '.join(map(repr, reading.controls)) or 'nothing'}",
+        "controls": counted(int((obs["perturbation"] == CONTROL).sum()), "row")
+        + (f" labelled {', '.join(map(repr, reading.controls))}" if reading.controls else ""),
     }
     for name, plural in PLURALS.items():
         if name in obs.columns:
@@ -128,8 +129,17 @@ def label_facts(reading: Reading) -> dict[str, object]:
     return facts
 
 
-def label_findings(reading: Reading, obs: pd.DataFrame) -> list[Finding]:
-    """Return what is wrong with the labels of the rows."""
+def label_findings(
+    reading: Reading, obs: pd.DataFrame, *, is_cells: bool = True, needs_control: bool = True
+) -> list[Finding]:
+    """Return what is wrong with the labels of the rows.
+
+    Args:
+        reading: the labels.
+        obs: the columns of the rows as they are in the file.
+        is_cells: whether rows are cells; of profiles one row is enough.
+        needs_control: whether the unit is one that is compared with controls.
+    """
     if reading.rule is None:
         columns = ", ".join(map(str, obs.columns)) or "none"
         return [
@@ -147,7 +157,7 @@ def label_findings(reading: Reading, obs: pd.DataFrame) -> list[Finding]:
             Finding(
                 "missing_labels",
                 "error",
-                f"{missing:,} rows have no perturbation",
+                f"{counted(missing, 'row', 'has have')} no perturbation",
                 "--fix leaves them out",
                 fixable=True,
             )
@@ -168,7 +178,8 @@ def label_findings(reading: Reading, obs: pd.DataFrame) -> list[Finding]:
             Finding(
                 "guide_labels",
                 "warning",
-                f"{len(reading.guides):,} labels name guides, not targets: {', '.join(some)}",
+                f"{counted(len(reading.guides), 'label', 'names name')} "
+                f"guides, not targets: {', '.join(some)}",
                 "--fix labels rows by the target and keeps the guide in obs",
                 fixable=True,
             )
@@ -179,13 +190,28 @@ def label_findings(reading: Reading, obs: pd.DataFrame) -> list[Finding]:
             Finding(
                 "combo_notation",
                 "warning",
-                f"{len(reading.foreign):,} labels join targets by another sign than '+': "
+                f"{counted(len(reading.foreign), 'label', 'joins join')} "
+                f"targets by another sign than '+': "
                 f"{', '.join(some)}",
                 "--fix rewrites them",
                 fixable=True,
             )
         )
-    return out + _control_findings(reading) + _size_findings(reading)
+    dates = [n for n in pd.unique(reading.labels) if DATE.match(n)]
+    if dates:
+        out.append(
+            Finding(
+                "dates_for_targets",
+                "error",
+                f"a spreadsheet made dates of {counted(len(dates), 'label')}: "
+                f"{', '.join(dates[:3])}",
+                "--fix gives them their genes back where it is clear which (not 1-Mar, 2-Mar)",
+                fixable=any(gene_of_date(d) for d in dates),
+            )
+        )
+    if needs_control:
+        out += _control_findings(reading)
+    return out + (_size_findings(reading) if is_cells else [])
 
 
 def _control_findings(reading: Reading) -> list[Finding]:

@@ -1,8 +1,6 @@
 """Mending what the doctor found: the same cells as a Screen that opens without options."""
 
 import re
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import anndata as ad
@@ -15,6 +13,8 @@ from perturbkit.core.screen import Screen
 from perturbkit.core.units import UNITS
 from perturbkit.data.check.genes import PREFIX, VERSION, gene_of_date
 from perturbkit.data.check.labels import Reading
+from perturbkit.data.profiles import nan_means
+from perturbkit.data.read.conventions import Convention
 from perturbkit.data.read.h5ad import STAMP
 
 
@@ -31,17 +31,12 @@ def mended(adata: ad.AnnData, reading: Reading, unit: str, symbols: str | None) 
         SchemaError: no labels, no control, or nothing left.
         UnitError: values that cannot be in `unit`.
     """
-    if reading.rule is None:
-        message = "no column of obs is known to hold perturbations; name it: --set perturbation=..."
-        raise SchemaError(message)
-    if unit not in UNITS:
-        message = f"--fix needs the unit of the values; state --unit with one of {', '.join(UNITS)}"
-        raise SchemaError(message)
+    rule = _require_known(reading, unit)
     obs = reading.obs
     if reading.guides and "guide" not in obs.columns:
         obs = obs.assign(guide=reading.labels)
     keep_n = adata.obs_names.isin(obs.index) if adata.obs_names.is_unique else np.asarray(
-        ~adata.obs[reading.rule.perturbation].isna())  # fmt: skip
+        ~adata.obs[rule.perturbation].isna())  # fmt: skip
     x_ng = sparse.csr_matrix(adata.X)
     x_ng.sum_duplicates()
     finite_n = np.ones(x_ng.shape[0], bool)
@@ -64,6 +59,44 @@ def mended(adata: ad.AnnData, reading: Reading, unit: str, symbols: str | None) 
     uns = {k: v for k, v in adata.uns.items() if k == STAMP}
     clean = ad.AnnData(_narrow(x_ng), obs=_plain_columns(obs), var=var, uns=uns)
     return Screen.of(clean, level="cells", unit=unit)  # pyright: ignore[reportArgumentType]
+
+
+def mended_profiles(adata: ad.AnnData, reading: Reading, unit: str, symbols: str | None) -> Screen:
+    """Return profiles as a Screen: labels and names in order, readouts of one name averaged.
+
+    Args:
+        adata: the file, in memory.
+        reading: its labels.
+        unit: the unit of the values.
+        symbols: column of `var` to take the names of the readouts from.
+
+    Raises:
+        SchemaError: no labels.
+        UnitError: values that cannot be in `unit`.
+    """
+    rule = _require_known(reading, unit)
+    keep_n = np.asarray(~adata.obs[rule.perturbation].isna())
+    names = adata.var_names if symbols is None else adata.var[symbols].astype(str)
+    codes, distinct = pd.factorize(np.array([renamed(str(n)) for n in names], object))
+    x_ng = adata.X.toarray() if sparse.issparse(adata.X) else np.asarray(adata.X)
+    x_ng = x_ng[keep_n].astype(np.float32)
+    x_ng[np.isinf(x_ng)] = np.nan
+    if distinct.size < codes.size:
+        x_ng = nan_means(np.ascontiguousarray(x_ng.T), codes, distinct.size).T
+    obs = reading.obs.set_axis(_unique_names(reading.obs.index), axis=0)
+    var = pd.DataFrame(index=pd.Index([str(n) for n in distinct], dtype=object))
+    clean = ad.AnnData(np.ascontiguousarray(x_ng), obs=_plain_columns(obs), var=var)
+    return Screen.of(clean, level="profiles", unit=unit)  # pyright: ignore[reportArgumentType]
+
+
+def _require_known(reading: Reading, unit: str) -> Convention:
+    if reading.rule is None:
+        message = "no column of obs is known to hold perturbations; name it: --set perturbation=..."
+        raise SchemaError(message)
+    if unit not in UNITS:
+        message = f"--fix needs the unit of the values; state --unit with one of {', '.join(UNITS)}"
+        raise SchemaError(message)
+    return reading.rule
 
 
 def _labelled(adata: ad.AnnData, reading: Reading) -> np.ndarray:
@@ -129,6 +162,3 @@ def _plain_columns(obs: pd.DataFrame) -> pd.DataFrame:
         if simple:
             out[key] = column.astype(str) if column.dtype.kind == "O" else column
     return pd.DataFrame(out, index=obs.index)
-
-
-Writer = Callable[[Screen, str | Path], None]

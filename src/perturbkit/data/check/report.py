@@ -7,6 +7,13 @@ Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 
+def counted(n: int, noun: str, verbs: str = "") -> str:
+    """Return a number with its noun and the verb of one or many, as in "gene", "is are"."""
+    one, _, many = verbs.partition(" ")
+    verb = one if n == 1 else many
+    return f"{n:,} {noun}{'' if n == 1 else 's'}{f' {verb}' if verb else ''}"
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that is wrong or worth knowing."""

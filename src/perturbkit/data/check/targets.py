@@ -1,23 +1,25 @@
 """Whether the targets are measured, and whether they fall."""
 
-import numpy as np
-
 from perturbkit.core.condition import CONTROL, Condition
 from perturbkit.data.check.labels import Reading
-from perturbkit.data.check.report import Finding
+from perturbkit.data.check.report import Finding, counted
+
+FEW_READOUTS = 10
 
 
 def target_findings(
-    reading: Reading, readouts: list[str], mean_of: dict[str, np.ndarray] | None
+    reading: Reading, readouts: list[str], level_of: dict[str, tuple[float, float]] | None
 ) -> list[Finding]:
     """Return which targets are not measured, and which knock-downs do not show.
 
     Args:
         reading: the labels.
         readouts: names of the readouts.
-        mean_of: for each perturbation and the control, mean of the total-normalized values of
-            each readout; None where the values have no level.
+        level_of: for each perturbation the mean total-normalized level of its target, there and
+            in the controls; None where the values have no level.
     """
+    if len(readouts) < FEW_READOUTS:  # scores and gene summaries: nothing to look for
+        return []
     if reading.rule is None or ("kind" in reading.obs and set(reading.obs["kind"]) <= {"drug"}):
         return []
     singles = {
@@ -25,7 +27,7 @@ def target_findings(
         for p in reading.obs["perturbation"].unique()
         if len((c := Condition.parse(p)).targets) == 1
     }
-    where = {name: i for i, name in enumerate(readouts)}
+    where = set(readouts)
     absent = sorted({t for t in singles.values() if t not in where})
     out, targets = [], set(singles.values())
     if absent and len(absent) < len(targets):
@@ -48,20 +50,21 @@ def target_findings(
                 "check that both use the same kind of names; for drugs say --set kind=drug",
             )
         )
-    if mean_of is None or CONTROL not in mean_of:
+    if level_of is None:
         return out
     lowered = _lowered(reading)
     silent = []
-    for p, target in singles.items():
-        before = mean_of[CONTROL][where[target]] if target in where else 0.0
-        if p in lowered and before > 0.05 and mean_of[p][where[target]] > 0.8 * before:
-            silent.append(f"{p} ({mean_of[p][where[target]] / before:.0%} of control)")
+    for p in singles:
+        now, before = level_of.get(p, (0.0, 0.0))
+        if p in lowered and before > 0.05 and now > 0.8 * before:
+            silent.append(f"{p} ({now / before:.0%} of control)")
     if silent:
         out.append(
             Finding(
                 "no_knockdown",
                 "warning",
-                f"{len(silent):,} perturbations do not lower their target: {', '.join(silent[:3])}",
+                f"{counted(len(silent), 'perturbation', 'does do')} "
+                f"not lower the target: {', '.join(silent[:3])}",
                 "--set min_knockdown=0.3 in prepare leaves them out (knock-outs may keep RNA)",
             )
         )

@@ -6,10 +6,10 @@ import numpy as np
 from numba import njit
 
 from perturbkit.core.units import MAX_LOG
+from perturbkit.data.check.opened import AT_A_TIME, Chunked
 from perturbkit.data.check.report import Finding
-from perturbkit.data.read.rows import H5Matrix, Rows
+from perturbkit.data.read.rows import Rows
 
-AT_A_TIME = 4_000_000
 SPARSE_BELOW = 0.4
 """A dense matrix with a smaller share of non-zeros takes less room by rows of non-zeros."""
 TOTAL = 1e4
@@ -44,7 +44,7 @@ class Values:
         return self.n_nonzero / (self.shape[0] * self.shape[1])
 
 
-def scan(matrix: H5Matrix) -> Values:
+def scan(matrix: Chunked) -> Values:
     """Read every value once."""
     n, g = matrix.shape
     found = Values((n, g), matrix.is_sparse, np.zeros(n), np.zeros(n, np.int64),
@@ -146,7 +146,9 @@ def _constant(sum_n: np.ndarray) -> tuple[bool, float]:
     return bool(high - low < 0.02 * middle), float(middle)
 
 
-def value_findings(found: Values, unit: str | None, why: str, stated: str | None) -> list[Finding]:
+def value_findings(
+    found: Values, unit: str | None, why: str, stated: str | None, *, is_cells: bool
+) -> list[Finding]:
     """Return what is wrong with the values.
 
     Args:
@@ -154,6 +156,7 @@ def value_findings(found: Values, unit: str | None, why: str, stated: str | None
         unit: the unit the values show.
         why: the words of `unit_of`.
         stated: the unit that the file or the user states.
+        is_cells: whether rows are cells; in profiles NaN is what was not measured.
     """
     n, g = found.shape
     out: list[Finding] = []
@@ -161,7 +164,11 @@ def value_findings(found: Values, unit: str | None, why: str, stated: str | None
     def say(code: str, severity, says: str, do: str, *, fixable: bool = False) -> None:  # noqa: ANN001
         out.append(Finding(code, severity, says, do, fixable))
 
-    if found.n_nan or found.n_inf:
+    if found.n_nan and not is_cells:
+        share = found.n_nan / (n * g)
+        say("not_measured", "note", f"{found.n_nan:,} values ({share:.1%}) are missing (NaN)",
+            "nothing to mend: in profiles they are what was not measured")  # fmt: skip
+    if found.n_inf or (found.n_nan and is_cells):
         say("not_finite", "error",
             f"{found.n_nan:,} values are missing (NaN) and {found.n_inf:,} infinite",
             "--fix leaves out the cells that hold them", fixable=True)  # fmt: skip
@@ -174,9 +181,10 @@ def value_findings(found: Values, unit: str | None, why: str, stated: str | None
             f"state --unit {unit}; --fix OUT.h5ad --unit {unit} writes it into the file",
             fixable=True)  # fmt: skip
     elif not stated:
-        mends = "log" in why or "normalized" in why
-        say("unit_unclear", "error", f"the values show no unit: {why}",
-            "take the raw counts, or state --unit" if mends else "state --unit")  # fmt: skip
+        do = "take the raw counts, or state --unit"
+        if found.low < 0:
+            do = "state --unit zscore, log2fc or score"
+        say("unit_unclear", "error", f"the values show no unit: {why}", do)
     if (stated or unit) == "counts" and found.n_negative:
         say("negative_counts", "error", f"{found.n_negative:,} counts are negative",
             "state the unit the values are in: zscore or log2fc")  # fmt: skip
@@ -184,13 +192,13 @@ def value_findings(found: Values, unit: str | None, why: str, stated: str | None
         say("binary", "warning", "all values are 0 or 1: the counts were binarized",
             "take the counts before binarization")  # fmt: skip
     empty_n, empty_g = int((found.genes_n == 0).sum()), int((found.cells_g == 0).sum())
-    if empty_n:
+    if empty_n and is_cells:
         say("empty_cells", "warning", f"{empty_n:,} of {n:,} rows are all zero",
             "--fix leaves them out; prepare does so by itself", fixable=True)  # fmt: skip
-    if empty_g:
+    if empty_g and is_cells:
         say("empty_genes", "note", f"{empty_g:,} of {g:,} readouts are zero in every row",
             "--fix leaves them out", fixable=True)  # fmt: skip
-    if not found.is_sparse and found.density < SPARSE_BELOW:
+    if is_cells and not found.is_sparse and found.density < SPARSE_BELOW:
         say("dense", "warning", f"stored densely, and {1 - found.density:.0%} of it is zero",
             "--fix OUT.h5ad stores the values other than zero only", fixable=True)  # fmt: skip
     if found.n_unsorted:

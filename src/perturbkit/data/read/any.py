@@ -10,16 +10,26 @@ import pandas as pd
 
 from perturbkit.core.errors import FileError, SchemaError, UnknownNameError
 from perturbkit.data.read.gctx import MATRIX, read_gctx
-from perturbkit.data.read.h5ad import HDF5_MAGIC, damaged, read_adata
+from perturbkit.data.read.h5ad import HDF5_MAGIC, STAMP, damaged, read_adata
 from perturbkit.data.read.rows import FAULTS
-from perturbkit.data.read.tables import SUFFIXES, read_gct, read_profiles, read_table
+from perturbkit.data.read.tables import (
+    PLAIN,
+    SUFFIXES,
+    TableOptions,
+    read_gct,
+    read_profiles,
+    read_table,
+)
 from perturbkit.data.read.tenx import read_tenx_folder, read_tenx_h5
 
 FORMATS = "h5ad, zarr, 10x (h5, or a folder with matrix.mtx), GCTX, GCT, CSV, TSV, Parquet"
 
 
-def read_any(path: Path) -> tuple[ad.AnnData, str]:
+def read_any(path: Path, options: TableOptions = PLAIN) -> tuple[ad.AnnData, str]:
     """Read a file or folder; return its data and what its rows are, `cells` or `profiles`.
+
+    A folder of h5ad files of the same readouts is one screen: row names and batches are prefixed
+    by the names of the files, which go to `obs["file"]`.
 
     Raises:
         FileError: missing, damaged, or of no format that is read here.
@@ -34,7 +44,7 @@ def read_any(path: Path) -> tuple[ad.AnnData, str]:
     if head.startswith((b"#1.2", b"#1.3")):
         return read_gct(path), "profiles"
     if any(s in SUFFIXES for s in path.suffixes):
-        return read_profiles(path), "profiles"
+        return read_profiles(path, options), "profiles"
     if path.suffix == ".h5ad":
         return read_adata(path), "cells"  # says what the file is instead
     message = f"{path} is of no format that is read here; give one of: {FORMATS}"
@@ -63,8 +73,42 @@ def _folder(path: Path) -> tuple[ad.AnnData, str]:
             raise damaged(path, error) from error
     if "matrix.mtx" in names:
         return read_tenx_folder(path), "cells"
+    parts = sorted(p for p in path.iterdir() if p.suffix == ".h5ad")
+    if parts:
+        return joined({p.stem: read_adata(p) for p in parts}, path), "cells"
     message = f"{path} is a folder, and no zarr or 10x one; give a file in it: {FORMATS}"
     raise FileError(message)
+
+
+def joined(parts: dict[str, ad.AnnData], path: Path) -> ad.AnnData:
+    """Return the cells of several files as one, the readouts in the order of the first.
+
+    Raises:
+        SchemaError: the files have other readouts, or units.
+    """
+    first_name, first = next(iter(parts.items()))
+    known = set(first.var_names)
+    units = {str(a.uns[STAMP]["unit"]) if STAMP in a.uns else None for a in parts.values()}
+    if len(units) > 1:
+        message = f"the files in {path} are in several units ({units}); bring them to one"
+        raise SchemaError(message)
+    aligned = {}
+    for name, part in parts.items():
+        other = set(part.var_names)
+        if other != known or not part.var_names.is_unique:
+            message = (
+                f"{path}: {name} has {len(other - known):,} readouts that {first_name} lacks, and "
+                f"lacks {len(known - other):,} of its own; files of one screen need the same "
+                "readouts, in any order"
+            )
+            raise SchemaError(message)
+        part.obs["file"] = name
+        if "batch" in part.obs.columns:
+            part.obs["batch"] = f"{name}:" + part.obs["batch"].astype(str)
+        aligned[name] = part[:, first.var_names]
+    whole = ad.concat(aligned, index_unique=":", merge="first", join="inner")
+    whole.uns = {STAMP: first.uns[STAMP]} if STAMP in first.uns else {}
+    return whole
 
 
 def with_labels(adata: ad.AnnData, path: str | Path) -> ad.AnnData:

@@ -20,6 +20,10 @@ CONTROL_LABEL = re.compile(
     re.IGNORECASE,
 )
 """Labels that screens use for cells in which nothing was perturbed."""
+TUPLE = re.compile(
+    r"^[(\[]\s*(?:'[^']+'|\"[^\"]+\")(?:\s*,\s*(?:'[^']+'|\"[^\"]+\"))*\s*,?\s*[)\]]$"
+)
+"""A combination as Python writes a list of names: `('AARS2', 'AATF')`."""
 KINDS_OF_TEXT = {
     "crispri": ("crispri", "crispr interference", "interference"),
     "crispra": ("crispra", "crispr activation", "activation"),
@@ -188,6 +192,11 @@ def foreign_combinations(
     known |= {n for n in names if CONTROL_LABEL.match(n)}
     out = {}
     for name in names:
+        if TUPLE.match(name):
+            parts = [p.strip("'\"") for p in re.findall(r"'[^']*'|\"[^\"]*\"", name)]
+            targets = tuple(p for p in parts if p and not CONTROL_LABEL.match(p))
+            out[name] = Condition(targets=targets).perturbation
+            continue
         for separator in separators:
             parts = [p.strip() for p in name.split(separator)]
             if len(parts) > 1 and all(p in known or CONTROL_LABEL.match(p) for p in parts):

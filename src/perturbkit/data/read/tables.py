@@ -1,5 +1,8 @@
 """Text and Parquet tables: GCT, matrices, long tables (perturbation, readout, context, value)."""
 
+import gzip
+import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import anndata as ad
@@ -8,14 +11,19 @@ import pandas as pd
 import polars as pl
 
 from perturbkit.core.condition import CONDITION_SCHEMA, complete_table, condition_keys
-from perturbkit.core.errors import FileError, SchemaError
+from perturbkit.core.errors import FileError, SchemaError, unknown_name
 from perturbkit.core.files import atomic_path, existing
 from perturbkit.core.responses import Responses
+from perturbkit.data.read.contrasts import (
+    from_mageck,
+    is_contrasts,
+    is_mageck,
+    long_contrasts,
+)
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
 LONG = ("perturbation", "readout", "value")
 ROW_COLUMNS = {*CONDITION_SCHEMA, "batch", "n_cells"}
-MAGECK = ("id", "neg|lfc", "pos|lfc")
 MAX_LONG_VALUES = 500_000_000
 
 
@@ -34,34 +42,65 @@ def read_table(path: str | Path) -> pl.DataFrame:
     try:
         if suffix == ".parquet":
             return pl.read_parquet(file)
-        separator = "," if suffix == ".csv" else "\t"
-        return pl.read_csv(file, separator=separator, infer_schema_length=10_000)
-    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        table = pl.read_csv(file, separator=_separator(file, suffix), infer_schema_length=10_000)
+        return table.rename({n: n.strip("\ufeff ") for n in table.columns})
+    except (pl.exceptions.PolarsError, OSError, ValueError, EOFError, zlib.error) as error:
         reason = " ".join(str(error).split())[:160]
         message = f"{file} cannot be read as a table ({reason}); check the file"
         raise FileError(message) from error
 
 
-def read_profiles(path: str | Path) -> ad.AnnData:
-    """Read a table of profiles: long, a MAGeCK gene summary, or a matrix.
+def _separator(file: Path, suffix: str) -> str:
+    """Return what the name of the file promises, or else what its first line holds."""
+    promised = "," if suffix == ".csv" else "\t"
+    opened = gzip.open if file.suffix == ".gz" else open
+    with opened(file, "rb") as handle:
+        head = handle.readline(1_000_000).decode("utf-8", "replace")
+    return promised if promised in head else max(",\t;", key=head.count)
 
-    A long table has the columns perturbation, readout and value (and context, dose_um, ...). In a
-    matrix each row is a profile; text columns and those of conditions go to `obs`, the other
-    numbers are readouts.
+
+@dataclass(frozen=True)
+class TableOptions:
+    """What the user knows of a table."""
+
+    perturbation: str = "perturbation"
+    """column that says what each row's perturbation is"""
+    label: str | None = None
+    """the perturbation of a table of one contrast"""
+    value: str | None = None
+    """the one column of numbers to read"""
+
+
+PLAIN = TableOptions()
+
+
+def read_profiles(path: str | Path, options: TableOptions = PLAIN) -> ad.AnnData:
+    """Read a table of profiles: long, of differential expression, of MAGeCK, or a matrix.
+
+    A long table has the columns perturbation, readout and value (and context, dose_um, ...); one
+    of differential expression a fold change for each gene. In a matrix each row is a profile; text
+    columns and those of conditions go to `obs`, the other numbers are readouts.
 
     Raises:
         FileError: not a table.
-        SchemaError: neither kind, or without numbers.
+        SchemaError: none of these, or without numbers.
     """
     table = read_table(path)
+    named = options.perturbation
+    if named in table.columns and named != "perturbation":
+        table = table.rename({named: "perturbation"})
+    if options.value is not None:
+        return _one_readout(table, options.value, path)
     if set(LONG) <= set(table.columns):
         return from_long(table)
-    if set(MAGECK) <= set(table.columns):
+    if is_mageck(table):
         return from_mageck(table)
+    if is_contrasts(table):
+        return _from_contrasts(table, options.label)
     if "perturbation" not in table.columns:
         message = (
-            f"{path} has the columns {', '.join(table.columns[:6])} ...; a table of profiles needs "
-            "'perturbation': rename the column that holds it"
+            f"{path} has the columns {', '.join(map(repr, table.columns[:6]))} ...; a table of "
+            "profiles needs 'perturbation': --set perturbation=COLUMN names the one that holds it"
         )
         raise SchemaError(message)
     numbers = [n for n, t in table.schema.items() if t.is_numeric() and n not in ROW_COLUMNS]
@@ -73,6 +112,30 @@ def read_profiles(path: str | Path) -> ad.AnnData:
     obs = _frame(table.select(pl.exclude(numbers)))
     x_ng = table.select(numbers).cast(pl.Float32).fill_null(np.nan).to_numpy()
     return ad.AnnData(x_ng, obs=obs, var=pd.DataFrame(index=pd.Index(numbers, dtype=object)))
+
+
+def _one_readout(table: pl.DataFrame, value: str, path: str | Path) -> ad.AnnData:
+    for column in ("perturbation", value):
+        if column not in table.columns:
+            raise SchemaError(f"{path}: {unknown_name('column', column, table.columns)}")
+    if not table.schema[value].is_numeric():
+        message = (
+            f"{path}: the column {value!r} holds {table.schema[value]}, and values are numbers"
+        )
+        raise SchemaError(message)
+    numbers = [n for n, t in table.schema.items() if t.is_numeric() and n not in ROW_COLUMNS]
+    obs = _frame(table.select(pl.exclude(numbers)))
+    x_ng = table.select(pl.col(value).cast(pl.Float32).fill_null(np.nan)).to_numpy()
+    return ad.AnnData(x_ng, obs=obs, var=pd.DataFrame(index=[value]))
+
+
+def _from_contrasts(table: pl.DataFrame, label: str | None) -> ad.AnnData:
+    """Return fold changes as profiles, what is said beside them as layers."""
+    found = {name: from_long(long) for name, long in long_contrasts(table, label).items()}
+    profiles = found.pop("value")
+    for name, other in found.items():
+        profiles.layers[name] = other.X
+    return profiles
 
 
 def from_long(table: pl.DataFrame) -> ad.AnnData:
@@ -124,14 +187,6 @@ def write_long(responses: Responses, path: str | Path) -> None:
     long = table.with_columns(names, value).filter(~pl.col("value").is_nan())
     with atomic_path(path) as temporary:
         long.write_parquet(temporary)
-
-
-def from_mageck(table: pl.DataFrame) -> ad.AnnData:
-    """Return a MAGeCK gene summary as profiles of one readout each: the log2 fold change."""
-    obs = pd.DataFrame({"perturbation": table["id"].cast(pl.String).to_list()})
-    obs.index = obs.index.astype(str)
-    x_ng = table.select(pl.col("neg|lfc").cast(pl.Float32)).to_numpy()
-    return ad.AnnData(x_ng, obs=obs, var=pd.DataFrame(index=["log2fc"]))
 
 
 def read_gct(path: str | Path) -> ad.AnnData:

@@ -17,6 +17,7 @@ from perturbkit.data.read.any import read_any, with_labels
 from perturbkit.data.read.conventions import convention, recognise, translated
 from perturbkit.data.read.h5ad import STAMP, stated_unit
 from perturbkit.data.read.labels import LabelOptions
+from perturbkit.data.read.tables import TableOptions
 from perturbkit.data.screens.card import ScreenCard
 
 DATA_VARIABLE = "PERTURBKIT_DATA"
@@ -27,6 +28,10 @@ class GenericOptions(LabelOptions):
 
     level: Literal["cells", "profiles"] | None = None
     """what the rows are; by default what the file states, else cells"""
+    label: str | None = None
+    """the perturbation of a table of one contrast"""
+    value: str | None = None
+    """the column of a table to read as the one readout"""
     labels: str | None = None
     """a table whose first column names rows and whose others label them, for 10x files"""
 
@@ -112,7 +117,10 @@ def read_generic(file: Path, unit: str | None, options: Mapping[str, Any]) -> Sc
         ConfigError: an unknown option.
     """
     chosen = GenericOptions.parse(dict(options), file.name)
-    adata, rows_are = read_any(file)
+    about = TableOptions(chosen.perturbation, chosen.label, chosen.value)
+    adata, rows_are = read_any(file, about)
+    if rows_are == "profiles" and "perturbation" in adata.obs.columns:
+        chosen = chosen.replace(perturbation="perturbation")
     if chosen.labels is not None:
         adata = with_labels(adata, chosen.labels)
     found = stated_unit(adata, unit, file.name)
