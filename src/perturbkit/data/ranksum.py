@@ -6,6 +6,7 @@ ranked analytically. Work and memory grow with the stored values, not with cells
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numba
@@ -73,10 +74,10 @@ def rank_sums(
     if code_n.size and code_n.max() > n_groups:
         message = f"found group code {code_n.max()}; codes go up to {n_groups}"
         raise SchemaError(message)
-    parts = [(sparse.csr_matrix(x_ng), code_n)]
+    parts = [(_by_row(x_ng), code_n)]
     if reference_ng is not None:
         code_n[code_n == REFERENCE] = -1
-        reference = sparse.csr_matrix(reference_ng)
+        reference = _by_row(reference_ng)
         parts.append((reference, np.zeros(reference.shape[0], np.int64)))
     n_k = np.zeros(n_groups + 1, np.int64)
     for _, code in parts:
@@ -90,13 +91,32 @@ def rank_sums(
     n_genes = parts[0][0].shape[1]
     u_gk = np.zeros((n_genes, n_groups + 1))
     tie_gk = np.zeros_like(u_gk)
+    ends = [matrix.indptr[:-1].astype(np.int64) for matrix, _ in parts]
     for start in range(0, n_genes, step := _genes_at_once(parts)):
-        block = [(matrix[:, start : start + step].tocsc(), code) for matrix, code in parts]
-        for g in range(block[0][0].shape[1]):
-            keys = np.concatenate([_keys(matrix, code, g) for matrix, code in block])
-            keys.sort()
-            walk(keys, n_k, u_gk[start + g], tie_gk[start + g])
+        stop = min(start + step, n_genes)
+        begin_g = np.zeros(stop - start + 1, np.int64)
+        begins = [end.copy() for end in ends]
+        for (matrix, code), begin, end in zip(parts, begins, ends, strict=True):
+            _count(matrix.data, matrix.indices, matrix.indptr, code, begin, end, start, stop,
+                   begin_g)  # fmt: skip
+        np.cumsum(begin_g, out=begin_g)
+        keys, cursor_g = np.empty(begin_g[-1], np.uint64), begin_g[:-1].copy()
+        for (matrix, code), begin, end in zip(parts, begins, ends, strict=True):
+            bits = matrix.data.view(np.uint32)
+            _pack(bits, matrix.indices, code, begin, end, start, cursor_g, keys)
+        for low, high in pairwise(begin_g):
+            keys[low:high].sort()
+        _walk_genes(keys, begin_g, n_k, u_gk[start:stop], tie_gk[start:stop])
     return RankSums(u_gk[:, 1:].T, tie_gk[:, 1:].T, n_k[1:], int(n_k[REFERENCE]))
+
+
+def _by_row(x_ng: Any) -> sparse.csr_matrix:
+    """Rows of float32 in the order of their columns, each stored once."""
+    matrix = sparse.csr_matrix(x_ng, dtype=np.float32)
+    if not matrix.has_canonical_format:
+        matrix = matrix.copy()
+        matrix.sum_duplicates()
+    return matrix
 
 
 def _genes_at_once(parts: list[tuple[sparse.csr_matrix, np.ndarray]]) -> int:
@@ -104,13 +124,6 @@ def _genes_at_once(parts: list[tuple[sparse.csr_matrix, np.ndarray]]) -> int:
     n_stored = sum(matrix.nnz for matrix, _ in parts)
     n_blocks = max(8, -(-n_stored // BLOCK))
     return max(1, -(-parts[0][0].shape[1] // n_blocks))
-
-
-def _keys(matrix: sparse.csc_matrix, code: np.ndarray, g: int) -> np.ndarray:
-    at = slice(matrix.indptr[g], matrix.indptr[g + 1])
-    value, code = matrix.data[at].astype(np.float32), code[matrix.indices[at]]
-    kept = (code >= 0) & (value != 0)
-    return ordered_keys(value[kept], code[kept])
 
 
 def ordered_keys(value: np.ndarray, code: np.ndarray) -> np.ndarray:
@@ -125,6 +138,45 @@ def ordered_keys(value: np.ndarray, code: np.ndarray) -> np.ndarray:
     flip = np.where(bits >> np.uint32(31), np.uint32(0xFFFFFFFF), np.uint32(0x80000000))
     ordered = (bits ^ flip).astype(np.uint64)
     return (ordered << np.uint64(32)) | code.astype(np.uint64)
+
+
+@numba.njit(cache=True, nogil=True)
+def _count(data, indices, indptr, code_n, begin_n, end_n, start, stop, begin_g):  # noqa: ANN001, ANN202, PLR0913, PLR0917
+    """Count the values of each gene of a block and move each row's end behind the block."""
+    for row in range(code_n.size):
+        at, last = begin_n[row], indptr[row + 1]
+        while at < last and indices[at] < stop:
+            if code_n[row] >= 0 and data[at] != 0:
+                begin_g[indices[at] - start + 1] += 1
+            at += 1
+        end_n[row] = at
+
+
+@numba.njit(cache=True, nogil=True)
+def _pack(bits, indices, code_n, begin_n, end_n, start, cursor_g, keys):  # noqa: ANN001, ANN202, PLR0913, PLR0917
+    """Put value and group in one integer whose order is that of the values, then the groups."""
+    for row in range(code_n.size):
+        if code_n[row] < 0:
+            continue
+        code = np.uint64(code_n[row])
+        for at in range(begin_n[row], end_n[row]):
+            value = bits[at]
+            if value & np.uint32(0x7FFFFFFF) == 0:  # zero of either sign
+                continue
+            # IEEE 754: flip the sign bit of positive numbers, all bits of negative ones
+            if value >> np.uint32(31):
+                value = ~value
+            else:
+                value |= np.uint32(0x80000000)
+            g = indices[at] - start
+            keys[cursor_g[g]] = (np.uint64(value) << np.uint64(32)) | code
+            cursor_g[g] += 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _walk_genes(keys, begin_g, n_k, u_gk, tie_gk):  # noqa: ANN001, ANN202
+    for g in range(begin_g.size - 1):
+        walk(keys[begin_g[g] : begin_g[g + 1]], n_k, u_gk[g], tie_gk[g])
 
 
 @numba.njit(cache=True, nogil=True)

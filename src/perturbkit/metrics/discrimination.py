@@ -4,8 +4,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
+import numba
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from perturbkit.core.condition import conditions_of
 from perturbkit.metrics.card import MetricCard, Pair
@@ -54,6 +54,31 @@ def distances(
     return result
 
 
+def gap_sums(x_cg: np.ndarray, y_qg: np.ndarray, *, absolute: bool) -> np.ndarray:
+    """Sum over readouts of the absolute or squared differences of all pairs of rows, float64.
+
+    scipy's cdist does the same, but importing scipy.spatial costs more than most tables do.
+    """
+    result = np.zeros((len(x_cg), len(y_qg)))
+    _sum_gaps(x_cg, y_qg, absolute, result)
+    return result
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _sum_gaps(x_cg, y_qg, absolute, result):  # noqa: ANN001, ANN202
+    for c in range(x_cg.shape[0]):
+        for q in range(y_qg.shape[0]):
+            total = 0.0
+            if absolute:
+                for g in range(x_cg.shape[1]):
+                    total += abs(x_cg[c, g] - y_qg[q, g])
+            else:
+                for g in range(x_cg.shape[1]):
+                    gap = x_cg[c, g] - y_qg[q, g]
+                    total += gap * gap
+            result[c, q] = total
+
+
 def _complete(
     predicted_cg: np.ndarray, truth_qg: np.ndarray, kind: Distance, skip_c: list[np.ndarray]
 ) -> np.ndarray:
@@ -70,7 +95,7 @@ def _complete(
         scale = np.sqrt(np.maximum(own[:, None], 0) * np.maximum(square, 0))
         similarity = np.divide(product, scale, out=np.zeros_like(product), where=scale > 0)
         return np.where(sizes[:, None] > 0, 1 - similarity, np.nan)
-    result = cdist(predicted_cg, truth_qg, "cityblock" if kind == "l1" else "sqeuclidean")
+    result = gap_sums(predicted_cg, truth_qg, absolute=kind == "l1")
     for c, skip in enumerate(skip_c):
         gap = np.abs(truth_qg[:, skip] - predicted_cg[c, skip])
         result[c] -= (gap if kind == "l1" else gap**2).sum(1)

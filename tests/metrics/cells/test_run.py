@@ -17,7 +17,7 @@ from perturbkit.metrics.cells.agreement import mid_ranks, spearman
 from perturbkit.metrics.cells.align import align_cells
 from perturbkit.metrics.cells.auc import average_precision, roc_area
 from perturbkit.metrics.cells.clustering import adjusted_mutual_information, fuzzy_graph
-from perturbkit.metrics.cells.edistance import energy_distances
+from perturbkit.metrics.cells.edistance import energy_distances, float_sums
 from perturbkit.metrics.cells.pair import Cells, CellsPair
 from perturbkit.metrics.cells.run import halves, mean_baseline, profile_cards, score_cells
 
@@ -233,3 +233,47 @@ def test_nothing_in_common_is_refused(small_pair) -> None:
         "discrimination_score_l1",
         "overlap_at_N",
     }
+
+
+def deep_cells(n_groups: int, rng: np.random.Generator) -> Cells:
+    """Cells of about 3,000 counts in a control of 90 and groups of 40, some effect in each."""
+    base = rng.gamma(0.6, 3.6, 1500)
+    effects = [np.zeros(1500), *(rng.normal(0, 0.2, 1500) for _ in range(n_groups))]
+    sizes = [90, *[40] * n_groups]
+    rates = np.repeat([base * np.exp(e) for e in effects], sizes, axis=0)
+    x = rng.poisson(rng.gamma(2, rates / 2)).astype(float)
+    x = np.log1p(1e4 * x / x.sum(1, keepdims=True)).astype(np.float32)
+    code = np.repeat(np.arange(n_groups + 1), sizes)
+    return Cells(sparse.csr_matrix(x), code, np.arange(1, n_groups + 1))
+
+
+@pytest.mark.parametrize("distinct", [True, False])
+def test_energy_distance_by_8_bits_is_the_same(rng, monkeypatch, distinct) -> None:
+    cells = deep_cells(3, rng)
+    options = {"distinct": distinct, "within": None}
+    exact = energy_distances(cells, cells, cells.mean_kg[0], **options)
+    monkeypatch.setattr("perturbkit.metrics.cells.rounded.MIN_PRODUCTS", 0)
+    monkeypatch.setattr("perturbkit.metrics.cells.edistance.float_sums", None)  # none is refused
+    rounded = energy_distances(cells, cells, cells.mean_kg[0], **options)
+    np.testing.assert_allclose(rounded[0], exact[0], atol=2e-5)
+    assert rounded[1] == pytest.approx(exact[1], rel=2e-7)
+
+
+def test_equal_cells_are_left_to_float(rng, monkeypatch) -> None:
+    """Cells that are nearly equal are the case that 8 bits cannot tell apart."""
+    cells = deep_cells(4, rng)
+    x = cells.x_ng.toarray()
+    for group in (2, 4):
+        x[cells.rows(group)] = x[cells.rows(group)[0]]
+    cells = replace(cells, x_ng=sparse.csr_matrix(x))
+    options = {"distinct": True, "within": None}
+    exact = energy_distances(cells, cells, cells.mean_kg[0], **options)
+    monkeypatch.setattr("perturbkit.metrics.cells.rounded.MIN_PRODUCTS", 0)
+    done = []
+    monkeypatch.setattr(
+        "perturbkit.metrics.cells.edistance.float_sums",
+        lambda cells, *rest, **how: done.append(cells.n_groups) or float_sums(cells, *rest, **how),
+    )
+    found = energy_distances(cells, cells, cells.mean_kg[0], **options)
+    assert done == [2]
+    np.testing.assert_allclose(found[0], exact[0], atol=2e-5)

@@ -17,7 +17,7 @@ SCALE = 2.0
 """Cells of one side whose typical library is this many times the other's are on another scale."""
 OUTLIER, OUTLIERS = 20.0, 0.01
 """More than this share of cells beyond this multiple of the typical library: two scales mixed."""
-SAMPLE = 2000
+SAMPLE = 500
 """Cells looked at to judge the scale."""
 
 
