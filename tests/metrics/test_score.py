@@ -11,7 +11,7 @@ from perturbkit.core.responses import Responses
 from perturbkit.core.vocabulary import Vocabulary
 from perturbkit.metrics import METRICS
 from perturbkit.metrics.bootstrap import draw_weights, interval
-from perturbkit.metrics.score import CEILING, Scores, score
+from perturbkit.metrics.score import CEILING, CEILINGS, DUPLICATE, Scores, score
 
 N_PERTURBATIONS, N_READOUTS, NOISE = 40, 220, 0.1
 
@@ -50,12 +50,12 @@ def value(scores: Scores, model: str, metric: str) -> float:
 
 
 def test_table_has_every_model_and_metric(scores: Scores) -> None:
-    assert scores.table.height == 3 * len(METRICS)
-    assert scores.models == ["good", "no_change", CEILING]
+    assert scores.table.height == 4 * len(METRICS)
+    assert scores.models == ["good", "no_change", CEILING, DUPLICATE]
     assert scores.complete
     assert (scores.table["low"] <= scores.table["value"] + 1e-9).all()
     assert (scores.table["high"] >= scores.table["value"] - 1e-9).all()
-    assert scores.conditions.height == 3 * len(METRICS) * 2 * N_PERTURBATIONS
+    assert scores.conditions.height == 4 * len(METRICS) * 2 * N_PERTURBATIONS
     assert "control | left" not in scores.conditions["key"]
 
 
@@ -75,6 +75,29 @@ def test_ceiling_is_what_a_replicate_of_full_size_scores(scores: Scores, truth: 
     shared = (signal + NOISE**2) / (signal + 2 * NOISE**2)
     assert r < value(scores, CEILING, "pearson_delta") + 0.01
     assert value(scores, CEILING, "pearson_delta") == pytest.approx(shared, abs=0.02)
+
+
+def test_an_interpolated_duplicate_is_the_best_that_half_the_cells_allow(scores: Scores) -> None:
+    half = 2 * NOISE**2  # noise variance of half the cells
+    left = half * 0.3**2 / (half + 0.3**2)
+    best = np.sqrt(left + NOISE**2)  # and the truth's own noise
+    assert value(scores, DUPLICATE, "rmse") == pytest.approx(best, rel=0.03)
+    assert 0.8 < value(scores, DUPLICATE, "pearson_delta") < 1
+
+
+def test_an_interpolated_duplicate_of_nothing_is_the_mean() -> None:
+    """Where conditions differ by noise alone, a second measurement knows no more than the mean."""
+    rng = np.random.default_rng(4)
+    names = ["control", *(f"p{i}" for i in range(40))]
+    halves = rng.normal(3, 0.3, (2, 41, 200)).astype(np.float32)
+    table = pl.DataFrame({"perturbation": names})
+    readouts = Vocabulary([f"g{i}" for i in range(200)], "readout")
+    truth = Responses(halves.mean(0)[None], table, readouts, "log1p_cp10k", halves)
+    mean = replace(truth, values=np.repeat(truth.mean_cg[1:].mean(0)[None], 41, 0)[None],
+                   halves=None)  # fmt: skip
+    found = score(truth, {"mean": mean}, train=None, metrics=["rmse"], rng=rng)
+    assert value(found, DUPLICATE, "rmse") == pytest.approx(value(found, "mean", "rmse"), rel=0.05)
+    assert value(found, CEILING, "rmse") > 1.3 * value(found, "mean", "rmse")
 
 
 def test_intervals_cover(rng: np.random.Generator) -> None:
@@ -99,7 +122,7 @@ def test_compare_is_paired_and_antisymmetric(scores: Scores) -> None:
     assert one["share"] == 1
     assert two["share"] == 0
     # pairing removes what conditions share: narrower than the two intervals together
-    table = scores.table.filter(pl.col("metric") == "rmse", pl.col("model") != CEILING)
+    table = scores.table.filter(pl.col("metric") == "rmse", ~pl.col("model").is_in(CEILINGS))
     assert one["high"] - one["low"] < (table["high"] - table["low"]).sum()
     same = scores.compare("good", "good")
     assert (same["difference"] == 0).all()
@@ -193,7 +216,7 @@ def test_truth_needs_its_controls(truth: Responses, predictions: dict[str, Respo
     with pytest.raises(SchemaError, match="controls only"):
         score(truth.select(truth.is_control), predictions, train=None, rng=rng)
     with pytest.raises(SchemaError, match="ceiling's name"):
-        score(truth, {CEILING: predictions["good"]}, train=None, rng=rng)
+        score(truth, {DUPLICATE: predictions["good"]}, train=None, rng=rng)
     with pytest.raises(UnknownNameError, match="did you mean 'rmse'"):
         score(truth, predictions, train=None, metrics=["rmes"], rng=rng)
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from perturbkit.core.errors import ConfigError, FileError, UnknownNameError
-from perturbkit.metrics.score import CEILING
+from perturbkit.metrics.score import CEILINGS
 from perturbkit.recipes import benchmark as module
 from perturbkit.recipes.benchmark import benchmark, read_task, shipped
 
@@ -61,22 +61,30 @@ def test_faults_are_found_before_anything_runs(tmp_path: Path, task: Path) -> No
 def test_leaderboard_and_resuming(tmp_path: Path, task: Path, monkeypatch) -> None:
     out = tmp_path / "out"
     table = benchmark([task], out)
-    assert set(table["model"]) == {"no_change", "mean_delta", "cross_context_ridge", CEILING}
+    assert set(table["model"]) == {"no_change", "mean_delta", "cross_context_ridge", *CEILINGS}
     first = table.filter(metric="rmse", model="no_change").row(0, named=True)
     assert first["baseline"]
     assert first["n"] == 24, "each pair is held out once"
-    ranks = table.filter(pl.col("metric") == "rmse", pl.col("model") != CEILING)["rank"]
+    ranks = table.filter(pl.col("metric") == "rmse", ~pl.col("model").is_in(CEILINGS))["rank"]
     assert sorted(ranks) == [1, 2, 3]
     best = table.filter(metric="rmse", rank=1)
     assert (
         best["value"].item()
-        == table.filter(pl.col("metric") == "rmse", pl.col("model") != CEILING)["value"].min()
+        == table.filter(pl.col("metric") == "rmse", ~pl.col("model").is_in(CEILINGS))["value"].min()
     )
     page = (out / "leaderboard.html").read_text()
     assert "&lt;b&gt;on&lt;/b&gt;" in page
     assert "<b>on</b>" not in page
     assert "http" not in page, "the page is offline"
     assert "cross_context_ridge" in (out / "leaderboard.md").read_text()
+    assert "effect 1 of 3 (n 8)" in page, "strata are shown"
+    strata = pl.read_parquet(out / "strata.parquet").filter(model="mean_delta", metric="rmse")
+    assert set(strata["by"]) == {"effect", "subgroup", "context"}
+    assert strata.filter(by="subgroup")["stratum"].to_list() == ["seen_single"]
+    assert strata.group_by("by").agg(pl.col("n").sum())["n"].to_list() == [24, 24, 24]
+    share = table.filter(metric="rmse").select("model", "share").rows()
+    assert dict(share)["mean_delta"] == 0
+    assert max(dict(share)[name] for name in CEILINGS) == 1
     monkeypatch.setattr(module, "fit_member", lambda *_: pytest.fail("was fitted before"))
     again = benchmark([task], out)
     np.testing.assert_array_equal(table["value"], again["value"])

@@ -14,6 +14,10 @@ def score(  # noqa: PLR0913, PLR0917  (the options of two ways to score)
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Also write the table: .csv or .parquet.")
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="Also a table by effect, subgroup, context, ... of the conditions."),
+    ] = None,
     truth: Annotated[
         Path | None,
         typer.Option(help="Measured cells or means: score a file of anyone's predictions."),
@@ -46,6 +50,9 @@ def score(  # noqa: PLR0913, PLR0917  (the options of two ways to score)
     print_table("held-out scores, mean over conditions [95 % interval]", score_rows(scores))
     model = scores.models[0]
     typer.echo(verdict(scores, model))
+    if by is not None:
+        strata = scores.by(by).select(by, "model", "metric", "value", "low", "high", "n", "reason")
+        print_table(f"by {by}", strata.to_dicts())
     for note in scores.notes:
         typer.echo(f"note: {note}")
     missing = [g for g in gaps(scores) if g.startswith(f"{model},")]

@@ -12,6 +12,7 @@ from perturbkit.metrics import METRICS
 from perturbkit.metrics.align import Aligned, align
 from perturbkit.metrics.bootstrap import draw_weights, interval, weighted_means
 from perturbkit.metrics.card import MetricCard
+from perturbkit.metrics.duplicate import interpolated, one_sided
 from perturbkit.metrics.rmse import mean_measured
 
 CEILING = "ceiling (split halves)"
@@ -19,6 +20,12 @@ CEILING = "ceiling (split halves)"
 
 It stands for a second experiment of the same size, so it is no upper bound: a model without noise
 of its own correlates up to the square root of what a replicate does."""
+DUPLICATE = "ceiling (interpolated duplicate)"
+"""The name under which one half, shrunk towards the mean response by its noise, predicts the other.
+
+Where effects are small against noise it is nearer to a perfect model than CEILING, which keeps a
+replicate's noise; where they are large, a replicate of all cells beats a half."""
+CEILINGS = (CEILING, DUPLICATE)
 LEVEL = 0.95
 """Coverage of the intervals."""
 
@@ -43,7 +50,7 @@ class Scores:
 
     @property
     def models(self) -> list[str]:
-        """Models in order; the ceiling last where it exists."""
+        """Models in order; the ceilings last where they exist."""
         return list(dict.fromkeys(model for model, _ in self.values))
 
     @property
@@ -113,12 +120,13 @@ class Scores:
             parts.append(part.table.insert_column(0, pl.lit(stratum).alias(column)))
         return pl.concat(parts)
 
-    def calibrated(self, negative: str, positive: str = CEILING) -> pl.DataFrame:
+    def calibrated(self, negative: str, positive: str | None = None) -> pl.DataFrame:
         """Place every model between a negative control (0) and a replicate (1), metric by metric.
 
         Args:
             negative: the model that stands for knowing nothing specific: the mean response.
-            positive: what stands for a perfect model, the split-half ceiling by default.
+            positive: what stands for a perfect model; by default the better of the two ceilings,
+                metric by metric.
 
         Returns:
             model, metric, `value`, `range` (positive minus negative, signed so that more is
@@ -131,18 +139,22 @@ class Scores:
         Source:
             Dynamic range fraction, bioRxiv 2025.10.20.683304.
         """
-        for name in (negative, positive):
+        positives = CEILINGS if positive is None else (positive,)
+        for name in (negative, *positives):
             if name not in self.models:
                 raise unknown_name("scored model", name, self.models)
         table = self.table
+        sign = pl.when(pl.col("better") == "higher").then(1.0).otherwise(-1.0)
         ends = [
-            table.filter(model=m).select("metric", pl.col("value").alias(n))
-            for m, n in ((negative, "low_end"), (positive, "high_end"))
+            table.filter(pl.col("model").is_in(models))
+            .sort(sign * pl.col("value").fill_nan(None), descending=True, nulls_last=True)
+            .unique("metric", keep="first", maintain_order=True)
+            .select("metric", pl.col("value").alias(name))
+            for models, name in (((negative,), "low_end"), (positives, "high_end"))
         ]
         joined = table.select("model", "metric", "value", "better")
         for end in ends:
             joined = joined.join(end, on="metric", how="left", maintain_order="left")
-        sign = pl.when(pl.col("better") == "higher").then(1.0).otherwise(-1.0)
         span = sign * (pl.col("high_end") - pl.col("low_end"))
         gain = sign * (pl.col("value") - pl.col("low_end"))
         return joined.select(
@@ -193,9 +205,9 @@ def score(
     """Score predictions of the same conditions by several models.
 
     The measured control is the origin of both sides; controls themselves are never scored. Rows a
-    model refuses are NaN and counted, never filled. Where truth has halves, the last model of the
-    result is the ceiling: one half of the cells predicting the other, stepped up to full size as
-    each metric's card says.
+    model refuses are NaN and counted, never filled. Where truth has halves, the last two models of
+    the result are ceilings: one half of the cells predicting the other, as it is (CEILING) or
+    shrunk (DUPLICATE), stepped up to full size as each metric's card says.
 
     Args:
         truth: measured conditions; with their controls, unless the unit is relative to control.
@@ -208,11 +220,12 @@ def score(
     Raises:
         UnknownNameError: no metric of that name.
         UnitError: mixed units or scales.
-        SchemaError: nothing to score, a control is missing, or a model has the ceiling's name.
+        SchemaError: nothing to score, a control is missing, or a model has a ceiling's name.
     """
-    if CEILING in predictions:
-        message = f"a model is named {CEILING!r}, which is the ceiling's name; rename the model"
-        raise SchemaError(message)
+    for name in CEILINGS:
+        if name in predictions:
+            message = f"a model is named {name!r}, which is a ceiling's name; rename the model"
+            raise SchemaError(message)
     cards = tuple(
         m if isinstance(m, MetricCard) else METRICS[m]
         for m in (METRICS if metrics is None else metrics)
@@ -226,12 +239,11 @@ def score(
             reasons[model, card.name] = _why(
                 values[model, card.name], aligned.reasons[model], card, train
             )
-    pairs = aligned.half_pairs()
-    for card in cards if pairs else ():
-        both = np.mean([card.fn(pair) for pair in pairs], 0)
-        values[CEILING, card.name] = card.replicate(both)
-        absent = _without_halves(aligned)
-        reasons[CEILING, card.name] = _why(values[CEILING, card.name], absent, card, train)
+    ceilings = _ceilings(aligned, cards)
+    for key, found in ceilings.items():
+        values[key] = found
+        card = next(c for c in cards if c.name == key[1])
+        reasons[key] = _why(found, _without_halves(aligned), card, train)
     change = aligned.truth.mean_cg - aligned.control_cg
     scored = aligned.truth.conditions.with_columns(
         key=pl.Series(aligned.truth.keys),
@@ -239,6 +251,19 @@ def score(
     )
     weights = draw_weights(scored["perturbation"].to_numpy().astype(str), n_bootstrap, rng)
     return Scores(values, reasons, cards, scored, weights, aligned.notes)
+
+
+def _ceilings(aligned: Aligned, cards: tuple[MetricCard, ...]) -> dict[tuple[str, str], np.ndarray]:
+    """Scores of one half predicting the other, as it is and shrunk; nothing without halves."""
+    pairs, found = aligned.half_pairs(), {}
+    shrunk = interpolated(pairs)
+    for card in cards if pairs else ():
+        halves = np.array([card.fn(pair) for pair in pairs])
+        found[CEILING, card.name] = card.replicate(halves.mean(0))
+        duplicate = [card.fn(pair) for pair in shrunk]
+        stepped = one_sided(np.array(duplicate), halves, card.ceiling)
+        found[DUPLICATE, card.name] = stepped.mean(0)
+    return {key: found[key] for key in sorted(found, key=lambda key: CEILINGS.index(key[0]))}
 
 
 def _why(

@@ -20,13 +20,14 @@ from perturbkit.core.responses import Responses
 from perturbkit.core.rng import named_rng
 from perturbkit.data.splits import SplitConfig, make_split
 from perturbkit.metrics.pooling import joined
-from perturbkit.metrics.score import CEILING, Scores, score
+from perturbkit.metrics.score import CEILINGS, Scores, score
 from perturbkit.models import MODELS
 from perturbkit.models.applies import why_not
 from perturbkit.models.card import ModelCard
 from perturbkit.recipes.experiment import ScreenConfig
 from perturbkit.recipes.opening import open_source
 from perturbkit.recipes.side_information import fit_data
+from perturbkit.recipes.strata import with_subgroups
 from perturbkit.report.leaderboard import leaderboard_html, leaderboard_markdown
 from perturbkit.train.config import TrainConfig
 from perturbkit.train.profiles import FitData, MemberPlan, fit_member
@@ -38,6 +39,8 @@ MAIN = ("pearson_delta", "pearson_centroid", "rmse", "discrimination_cosine", "t
 """What tasks are judged by unless they say otherwise; the first decides the order."""
 
 
+STRATA = ("effect", "subgroup", "context")
+"""What scores are split by."""
 MEAN_RESPONSES = ("context_mean", "mean_delta", "no_change")
 """What stands in for a refusal when models are ranked: the first of these that has a score."""
 
@@ -125,7 +128,8 @@ def benchmark(
         result = run_task(task, folder / task.name, watch)
         results.append(result)
         table = pl.concat([rows_of(r) for r in results], how="diagonal_relaxed")
-        write_leaderboard(table, [r.task for r in results], folder)
+        strata = pl.concat([strata_of(r) for r in results])
+        write_leaderboard(table, strata, [r.task for r in results], folder)
     return table
 
 
@@ -159,10 +163,11 @@ def run_task(task: TaskConfig, folder: Path, watch: Watch | None = None) -> Task
             before = seconds.get(name, (0.0, 0.0))
             seconds[name] = (before[0] + spent[0], before[1] + spent[1])
         kept = np.flatnonzero(np.isin(truth.keys, test.keys) | truth.is_control)
-        parts.append(score(
+        found = score(
             truth.select(kept), predictions, train=data.train, metrics=list(task.metrics),
             rng=named_rng(task.seed, "bootstrap", fold), n_bootstrap=task.n_bootstrap,
-        ))  # fmt: skip
+        )  # fmt: skip
+        parts.append(with_subgroups(found, split))
     rng = named_rng(task.seed, "bootstrap")
     scores = joined(parts, rng, task.n_bootstrap) if len(parts) > 1 else parts[0]
     return TaskResult(task, scores, seconds, declined)
@@ -222,16 +227,17 @@ def rows_of(result: TaskResult) -> pl.DataFrame:
         mine = table.filter(metric=card.name)
         filled = {m: _filled(scores, m, card.name) for m in mine["model"]}
         sign = -1 if card.better == "higher" else 1
-        order = [m for m in mine["model"] if m != CEILING and not np.isnan(filled[m])]
+        order = [m for m in mine["model"] if m not in CEILINGS and not np.isnan(filled[m])]
         order.sort(key=lambda m, filled=filled, sign=sign: sign * filled[m])
         ranks = {m: i + 1 for i, m in enumerate(order)}
+        shares = _shares(scores, card.name)
         best = next((m for m in order if m in MODELS and MODELS[m].baseline), None)
         for row in mine.iter_rows(named=True):
             gap = _gap(scores, row["model"], best, card.name)
             spent = result.seconds.get(row["model"], (None, None))
             rows.append({
                 "task": result.task.name, **row, "filled": filled[row["model"]],
-                "rank": ranks.get(row["model"]),
+                "rank": ranks.get(row["model"]), "share": shares.get(row["model"]),
                 "baseline": row["model"] in MODELS and MODELS[row["model"]].baseline,
                 "best_baseline": best, **gap, "fit_s": spent[0], "predict_s": spent[1],
             })  # fmt: skip
@@ -241,6 +247,28 @@ def rows_of(result: TaskResult) -> pl.DataFrame:
             for model, why in result.declined.items() if model not in scores.models
         ]  # fmt: skip
     return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def strata_of(result: TaskResult) -> pl.DataFrame:
+    """Return the scores of a task by effect size, GEARS' subgroup and context.
+
+    Columns: task, by, stratum, then those of `Scores.table`.
+    """
+    parts = []
+    for column in STRATA:
+        table = result.scores.by(column).rename({column: "stratum"})
+        about = [pl.lit(result.task.name).alias("task"), pl.lit(column).alias("by")]
+        parts.append(table.select(*about, pl.all()))
+    return pl.concat(parts)
+
+
+def _shares(scores: Scores, metric: str) -> dict[str, float]:
+    """Share of the way from the mean response to the better ceiling, where there is one."""
+    mean = next((m for m in MEAN_RESPONSES if m in scores.models), None)
+    if mean is None or not set(CEILINGS) <= set(scores.models):
+        return {}
+    table = scores.calibrated(mean).filter(metric=metric)
+    return dict(table.select("model", "fraction").rows())
 
 
 def _filled(scores: Scores, model: str, metric: str) -> float:
@@ -257,17 +285,20 @@ def _filled(scores: Scores, model: str, metric: str) -> float:
 
 def _gap(scores: Scores, model: str, best: str | None, metric: str) -> dict[str, Any]:
     """Paired difference to the best baseline."""
-    if best is None or model in (best, CEILING):
+    if best is None or model in (best, *CEILINGS):
         return {"gap": None, "gap_low": None, "gap_high": None}
     row = scores.compare(model, best).filter(metric=metric).row(0, named=True)
     return {"gap": row["difference"], "gap_low": row["low"], "gap_high": row["high"]}
 
 
-def write_leaderboard(table: pl.DataFrame, tasks: Sequence[TaskConfig], folder: Path) -> None:
+def write_leaderboard(
+    table: pl.DataFrame, strata: pl.DataFrame, tasks: Sequence[TaskConfig], folder: Path
+) -> None:
     """Write the leaderboard as Parquet, Markdown and one HTML page, each atomically."""
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_path(folder / "leaderboard.parquet") as temporary:
-        table.write_parquet(temporary)
+    for frame, name in ((table, "leaderboard.parquet"), (strata, "strata.parquet")):
+        with atomic_path(folder / name) as temporary:
+            frame.write_parquet(temporary)
     about = {t.name: t.summary for t in tasks}
-    write_text(folder / "leaderboard.md", leaderboard_markdown(table, about))
-    write_text(folder / "leaderboard.html", leaderboard_html(table, about))
+    write_text(folder / "leaderboard.md", leaderboard_markdown(table, about, strata))
+    write_text(folder / "leaderboard.html", leaderboard_html(table, about, strata))

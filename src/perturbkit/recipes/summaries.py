@@ -9,7 +9,7 @@ import polars as pl
 from perturbkit.core.condition import condition_table, conditions_of
 from perturbkit.core.responses import Responses
 from perturbkit.metrics import METRICS
-from perturbkit.metrics.score import CEILING, Scores
+from perturbkit.metrics.score import CEILINGS, Scores
 from perturbkit.models import MODELS
 
 
@@ -39,7 +39,7 @@ def best_baseline(scores: Scores, model: str, metric: str) -> str | None:
     table = scores.table.filter(
         (pl.col("metric") == metric)
         & pl.col("value").is_not_nan()
-        & ~pl.col("model").is_in([model, CEILING])
+        & ~pl.col("model").is_in([model, *CEILINGS])
     )
     names = [m for m in table["model"] if m in MODELS and MODELS[m].baseline]
     table = table.filter(pl.col("model").is_in(names))

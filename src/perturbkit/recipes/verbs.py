@@ -30,6 +30,7 @@ from perturbkit.models.baselines_for import baselines_for
 from perturbkit.recipes.experiment import Experiment
 from perturbkit.recipes.opening import open_source
 from perturbkit.recipes.side_information import fit_data
+from perturbkit.recipes.strata import with_subgroups
 from perturbkit.recipes.studies import resolve
 from perturbkit.recipes.summaries import controls_for
 from perturbkit.recipes.tables import read_table, write_responses, write_table
@@ -272,6 +273,7 @@ def score(
         rng=named_rng(experiment.seed, "bootstrap"),
         n_bootstrap=experiment.score.n_bootstrap,
     )
+    scores = with_subgroups(scores, split)
     with atomic_path(opened.path / "scores.parquet") as temporary:
         scores.table.write_parquet(temporary)
     with atomic_path(opened.path / "conditions.parquet") as temporary:

@@ -14,7 +14,7 @@ from perturbkit.core.files import read_json, sha256
 from perturbkit.core.responses import Responses
 from perturbkit.core.run import Run
 from perturbkit.metrics import METRICS
-from perturbkit.metrics.score import CEILING
+from perturbkit.metrics.score import CEILINGS
 from perturbkit.report.held_out import against_baseline, notation_of, rankings, scatters
 from perturbkit.report.verdict import Judged, none_yet, verdict
 
@@ -192,7 +192,7 @@ def _scores(judged: Judged | None, deciding: str | None, readout: str) -> list[d
             row["value"] = _known(row["value"])
             row["role"] = (
                 "model" if row["model"] == judged.model
-                else "ceiling" if row["model"] == CEILING
+                else "ceiling" if row["model"] in CEILINGS
                 else "baseline" if row["model"] in judged.baselines else "other"
             )  # fmt: skip
         rows.sort(key=lambda r: (r["role"] != "ceiling", r["value"] is None,
