@@ -47,6 +47,16 @@ class RankSums:
         return np.where(variance > 0, p_value, 1.0)
 
     @cached_property
+    def z_pg(self) -> np.ndarray:
+        """Standardized U, tie-corrected, without continuity correction; above 0 where up."""
+        n_p = self.n_p[:, None].astype(np.float64)
+        pairs, n = n_p * self.n_reference, n_p + self.n_reference
+        with np.errstate(divide="ignore", invalid="ignore"):
+            variance = pairs / 12 * ((n + 1) - self.tie_pg / (n * (n - 1)))
+            z = (self.u_pg - pairs / 2) / np.sqrt(variance)
+        return np.where(variance > 0, z, 0.0)
+
+    @cached_property
     def auc_pg(self) -> np.ndarray:
         """Probability that a cell of the group is above one of the reference; ties count half."""
         return self.u_pg / (self.n_p[:, None] * float(self.n_reference))

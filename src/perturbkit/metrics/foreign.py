@@ -51,7 +51,9 @@ class ForeignOptions(Config):
     """column with the context"""
     unit: Literal["log1p_cp10k", "log2fc", "zscore", "signed_rank", "score"] = "log1p_cp10k"
     """unit of means; cells are counts or log-normalized"""
-    profile: Literal["full", "vcc", "minimal", "vcc2026", "distribution"] = "full"
+    profile: Literal[
+        "full", "vcc", "minimal", "vcc2026", "distribution", "perturbench", "state"
+    ] = "full"
     """which metrics of cells"""
     compat: Literal["perturbkit", "cell-eval"] = "perturbkit"
     """whose rules"""

@@ -24,6 +24,15 @@ from perturbkit.metrics.cells.discrimination import cosine as discrimination_sco
 from perturbkit.metrics.cells.discrimination import l1 as discrimination_score_l1
 from perturbkit.metrics.cells.discrimination import l2 as discrimination_score_l2
 from perturbkit.metrics.cells.edistance import pearson_edistance as pearson_edistance
+from perturbkit.metrics.cells.in_training import (
+    gene_overlap_cross_pert as gene_overlap_cross_pert,
+)
+from perturbkit.metrics.cells.in_training import (
+    pearson_delta_all_cells as pearson_delta_all_cells,
+)
+from perturbkit.metrics.cells.in_training import (
+    perturbation_ranking_score as perturbation_ranking_score,
+)
 from perturbkit.metrics.cells.overlap import overlap_at_50 as overlap_at_50
 from perturbkit.metrics.cells.overlap import overlap_at_100 as overlap_at_100
 from perturbkit.metrics.cells.overlap import overlap_at_200 as overlap_at_200
@@ -34,6 +43,15 @@ from perturbkit.metrics.cells.overlap import precision_at_100 as precision_at_10
 from perturbkit.metrics.cells.overlap import precision_at_200 as precision_at_200
 from perturbkit.metrics.cells.overlap import precision_at_500 as precision_at_500
 from perturbkit.metrics.cells.overlap import precision_at_n as precision_at_n
+from perturbkit.metrics.cells.perturbench import cosine_logp as cosine_logp
+from perturbkit.metrics.cells.perturbench import cosine_scores as cosine_scores
+from perturbkit.metrics.cells.perturbench import cosine_var as cosine_var
+from perturbkit.metrics.cells.perturbench import pearson_logp as pearson_logp
+from perturbkit.metrics.cells.perturbench import pearson_scores as pearson_scores
+from perturbkit.metrics.cells.perturbench import pearson_var as pearson_var
+from perturbkit.metrics.cells.perturbench import rmse_logp as rmse_logp
+from perturbkit.metrics.cells.perturbench import rmse_scores as rmse_scores
+from perturbkit.metrics.cells.perturbench import rmse_var as rmse_var
 from perturbkit.metrics.cells.vcc2026 import vcc26_direction_fidelity as direction_fidelity_yield
 from perturbkit.metrics.cells.vcc2026 import vcc26_direction_reach as direction_reach
 from perturbkit.metrics.cells.vcc2026 import vcc26_expr_mse as expr_mse_norm

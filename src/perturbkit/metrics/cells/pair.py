@@ -72,6 +72,8 @@ class DETable:
     """two-sided Mann-Whitney, float64"""
     fdr_pg: np.ndarray
     """Benjamini-Hochberg within each perturbation, float32"""
+    z_pg: np.ndarray
+    """standardized U, above 0 where up, float32"""
 
     @cached_property
     def significant_pg(self) -> np.ndarray:
@@ -99,7 +101,8 @@ def de_table(cells: Cells, control: Cells, epsilon: float) -> DETable:
         lfc = np.log2(mean / (np.expm1(control.mean_kg[0]) + epsilon))
     lfc = np.nan_to_num(lfc, nan=0.0, posinf=np.inf, neginf=-np.inf)
     at = cells.group_p - 1
-    return DETable(lfc.astype(np.float32)[at], ranks.p_value_pg[at], fdr.astype(np.float32)[at])
+    lfc, fdr, z = (x.astype(np.float32)[at] for x in (lfc, fdr, ranks.z_pg))
+    return DETable(lfc, ranks.p_value_pg[at], fdr, z)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ LEVEL = 0.95
 """Coverage of the intervals."""
 POOLED_DRAWS = 200
 """Bootstrap draws of scores that all perturbations have together."""
-PROFILES = ("full", "vcc", "minimal", "vcc2026", "distribution")
+PROFILES = ("full", "vcc", "minimal", "vcc2026", "distribution", "perturbench", "state")
 NOT_PREDICTED = "not predicted"
 
 
