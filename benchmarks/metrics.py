@@ -108,7 +108,7 @@ def child_edistance(folder: str) -> None:
     import h5py
     import pandas as pd
 
-    from perturbkit.metrics.cells.edistance import energy_distances, pearson_of_columns
+    from perturbkit.metrics.cells.edistance import energy_distances, pearson_of_columns, take_rows
     from perturbkit.metrics.cells.pair import Cells
 
     parts = []
@@ -119,7 +119,7 @@ def child_edistance(folder: str) -> None:
             code = pd.Categorical(labels, categories=["non-targeting", *names]).codes
             x = ad.io.sparse_dataset(file["X"])
             cells = Cells(x, np.asarray(code, np.int64), np.arange(1, len(names) + 1))
-            control = np.asarray(x[cells.rows(0)].mean(0)).ravel()
+            control = np.asarray(take_rows(x, cells.rows(0)).mean(0)).ravel()
             parts.append(energy_distances(cells, cells, control, distinct=False, within=None)[0])
     print(json.dumps({"pearson_edistance": pearson_of_columns(np.stack(parts, 1))}))
 

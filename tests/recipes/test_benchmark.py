@@ -8,6 +8,7 @@ import pytest
 
 from perturbkit.core.errors import ConfigError, FileError, UnknownNameError
 from perturbkit.metrics.score import CEILINGS
+from perturbkit.models import MODELS
 from perturbkit.recipes import benchmark as module
 from perturbkit.recipes.benchmark import benchmark, read_task, shipped
 
@@ -89,6 +90,22 @@ def test_leaderboard_and_resuming(tmp_path: Path, task: Path, monkeypatch) -> No
     again = benchmark([task], out)
     np.testing.assert_array_equal(table["value"], again["value"])
     assert pl.read_parquet(out / "leaderboard.parquet").height == table.height
+
+
+def test_networks_of_cells_train_no_longer_than_the_task_says(tmp_path: Path, task: Path) -> None:
+    task.write_text(
+        "cell_epochs = 1\n" + TASK.replace('"cross_context_ridge"', '"conditional_vae"')
+    )
+    config = read_task(task)
+    assert module.training(MODELS["conditional_vae"], config).n_epochs == 1
+    assert module.training(MODELS["lpm"], config).n_epochs > 1
+    task.write_text(task.read_text().replace("folds = 3", "folds = 2"))
+    table = benchmark([task], tmp_path / "out")
+    row = table.filter(model="conditional_vae", metric="rmse").row(0, named=True)
+    assert np.isfinite(row["value"])
+    assert row["fit_s"] > 0
+    page = (tmp_path / "out" / "leaderboard.html").read_text()
+    assert "Networks of single cells: at most 1 epochs" in page
 
 
 def test_models_that_do_not_apply_are_listed(tmp_path: Path, task: Path) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
+from pydantic import Field
 
 from perturbkit import __version__
 from perturbkit.core.config import Config, read_toml
@@ -64,6 +65,8 @@ class TaskConfig(Config):
     """names of metrics"""
     n_bootstrap: int = 1000
     """draws of the bootstrap over perturbations"""
+    cell_epochs: Annotated[int, Field(ge=1)] | None = None
+    """passes over the cells that a network of single cells makes at most; by default its own"""
 
 
 def shipped() -> dict[str, Path]:
@@ -177,18 +180,28 @@ def _any_of_cells(names: Sequence[str]) -> bool:
     return any(MODELS[name].level == "cells" for name in names)
 
 
-def training(card: ModelCard) -> TrainConfig:
-    """Return the settings of the training loop that suit a model."""
-    return TrainConfig.parse(dict(card.train))
+def training(card: ModelCard, task: TaskConfig) -> TrainConfig:
+    """Return the settings of the training loop that suit a model, within the task's limit."""
+    config = TrainConfig.parse(dict(card.train))
+    if card.level == "cells" and task.cell_epochs is not None:
+        return config.replace(n_epochs=min(config.n_epochs, task.cell_epochs))
+    return config
+
+
+def about(task: TaskConfig) -> str:
+    """Return what the page says of a task."""
+    if task.cell_epochs is None:
+        return task.summary
+    return f"{task.summary} Networks of single cells: at most {task.cell_epochs} epochs."
 
 
 def fingerprint(task: TaskConfig, model: str, fold: int) -> str:
     """Return what identifies a prediction: data, split, fold, seed, model and its settings."""
     card = MODELS[model]
-    settings = [card.config().plain(), training(card).plain()]
-    about = [task.screen.plain(), task.split.plain(), task.seed, fold, model, *settings,
-             __version__]  # fmt: skip
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
+    settings = [card.config().plain(), training(card, task).plain()]
+    what = [task.screen.plain(), task.split.plain(), task.seed, fold, model, *settings,
+            __version__]  # fmt: skip
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def predicted(
@@ -202,7 +215,7 @@ def predicted(
     place.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     try:
-        plan = MemberPlan(card, card.config(), training(card), task.seed, 0)
+        plan = MemberPlan(card, card.config(), training(card, task), task.seed, 0)
         model = fit_member(plan, data, None, None)
         fitted = time.perf_counter()
         answer = model.predict(test.conditions)
@@ -299,6 +312,6 @@ def write_leaderboard(
     for frame, name in ((table, "leaderboard.parquet"), (strata, "strata.parquet")):
         with atomic_path(folder / name) as temporary:
             frame.write_parquet(temporary)
-    about = {t.name: t.summary for t in tasks}
-    write_text(folder / "leaderboard.md", leaderboard_markdown(table, about, strata))
-    write_text(folder / "leaderboard.html", leaderboard_html(table, about, strata))
+    words = {t.name: about(t) for t in tasks}
+    write_text(folder / "leaderboard.md", leaderboard_markdown(table, words, strata))
+    write_text(folder / "leaderboard.html", leaderboard_html(table, words, strata))

@@ -21,9 +21,16 @@ MOST_CONTROLS, MOST_BYTES = 2**13, 2**29
 """Controls beyond these are too large to be held at once in 8 bits, with their products."""
 
 
+def take_rows(x_ng: Any, rows: np.ndarray) -> Any:
+    """Some rows of a matrix; those that follow each other at once, which files read faster."""
+    if len(rows) and (np.diff(rows) == 1).all():
+        return x_ng[int(rows[0]) : int(rows[-1]) + 1]
+    return x_ng[rows]
+
+
 def dense(x_ng: Any, rows: np.ndarray, shift_g: np.ndarray) -> np.ndarray:
     """Some rows as float32, minus a shift; distances do not feel it, but rounding does."""
-    block = x_ng[rows]
+    block = take_rows(x_ng, rows)
     block = block.toarray() if sparse.issparse(block) else np.array(block)
     block = block.astype(np.float32, copy=False)
     block -= shift_g
@@ -122,13 +129,13 @@ def float_sums(cells: Cells, control: Cells, shift_g: np.ndarray, *, want_own: b
 
 def rounded_sums(cells: Cells, control: Cells, shift_g: np.ndarray, *, want_own: bool) -> Sums:
     """`float_sums` by 8-bit products; what they cannot tell well is done in float32."""
-    origin = Rounded.of(sparse.csr_matrix(control.x_ng[control.rows(0)]), shift_g)
+    origin = Rounded.of(sparse.csr_matrix(take_rows(control.x_ng, control.rows(0))), shift_g)
     between, inside = np.zeros(cells.n_groups + 1), np.zeros(cells.n_groups + 1)
     parts, refused = dict[int, Between](), list[int]()
     for k in range(1, cells.n_groups + 1):
         if not len(cells.rows(k)):
             continue
-        group = Rounded.of(sparse.csr_matrix(cells.x_ng[cells.rows(k)]), shift_g)
+        group = Rounded.of(sparse.csr_matrix(take_rows(cells.x_ng, cells.rows(k))), shift_g)
         part, total = to_control(group, origin), within_group(group)
         if part is None or total is None:
             refused.append(k)
