@@ -102,3 +102,19 @@ def test_the_card_is_complete(card: MetricCard) -> None:
     assert card.undefined
     assert card.bounds[0] <= card.best <= card.bounds[1]
     assert card.best == (card.bounds[1] if card.better == "higher" else card.bounds[0])
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_shuffled_labels_do_not_beat_the_mean_response(card: MetricCard, truth: Responses) -> None:
+    """The truth of other conditions of the context: all there is to know but which is which."""
+    names, contexts = truth.conditions["perturbation"].to_list(), truth.contexts
+    rows, mean = np.arange(26), truth.values.copy()
+    for context in ("left", "right"):
+        here = np.flatnonzero((contexts == context) & (np.array(names) != "control"))
+        rows[here] = np.roll(here, 5)
+        mean[0, here] = truth.values[0, here].mean(0)
+    sign = 1 if card.better == "higher" else -1
+    sides = (replace(truth, values=v) for v in (truth.values[:, rows], mean))
+    shuffled, expected = (sign * card.fn(pair_of(truth, s)).mean() for s in sides)
+    # a rank is 0.5 for the mean; that of other conditions scatters around a little less
+    assert shuffled <= expected + 0.03 * abs(card.best or 1)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 from scipy import sparse
@@ -20,6 +21,7 @@ from perturbkit.metrics.cells.clustering import adjusted_mutual_information, fuz
 from perturbkit.metrics.cells.edistance import energy_distances, float_sums
 from perturbkit.metrics.cells.pair import Cells, CellsPair
 from perturbkit.metrics.cells.run import halves, mean_baseline, profile_cards, score_cells
+from perturbkit.metrics.cells.vcc2026 import Tables
 
 FAST = [n for n in CELL_METRICS if n != "clustering_agreement"]
 
@@ -147,16 +149,34 @@ def test_fuzzy_graph_is_symmetric_and_calibrated(rng: np.random.Generator) -> No
     assert (weight.max(1) > 0.99).all()
 
 
-def test_control_against_control_finds_nothing(small_pair) -> None:
-    """Null: cells of the control, labelled as perturbations at random."""
-    truth = small_pair[0]
-    controls = np.flatnonzero(truth.adata.obs["perturbation"] == "control")
-    names = np.where(np.arange(60) < 24, "control", np.where(np.arange(60) < 42, "A", "B"))
-    null = rebuilt(truth, rows=controls, perturbation=names)
+@pytest.fixture(scope="module")
+def null() -> Screen:
+    """Control cells, most of them labelled at random as 40 perturbations."""
+    rng = np.random.default_rng(17)
+    rate = rng.gamma(0.6, 3.0, 250)
+    x = rng.poisson(rng.gamma(2, rate / 2, (1000, 250))).astype(np.float32)
+    names = np.where(np.arange(1000) < 200, "control", [f"p{i % 40}" for i in range(1000)])
+    obs = pd.DataFrame({"perturbation": names}, index=[str(i) for i in range(1000)])
+    adata = ad.AnnData(sparse.csr_matrix(x), obs=obs)
+    return Screen.of(adata, level="cells", unit="counts")
+
+
+def test_control_against_control_finds_nothing(null) -> None:
+    """With no effect anywhere, a false discovery rate of 5 % lets 1 label in 20 have a hit."""
     pair = pair_of((null, null))
-    assert pair.truth_de.significant_pg.sum() <= 1
-    table = run(null, null, ["de_direction_match"]).table
-    assert "no gene changes significantly" in table["reason"].item()
+    for significant in (pair.truth_de.significant_pg, Tables.of(pair).significant[0]):
+        assert significant.any(1).mean() <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 40)
+        assert significant.mean() < 0.001
+
+
+SIGNIFICANT = [n for n in FAST if n.startswith(("de_", "overlap", "direction"))]
+
+
+@pytest.mark.parametrize("name", [n for n in SIGNIFICANT if CELL_METRICS[n].pool is None])
+def test_metrics_of_significant_genes_say_that_there_are_none(null, name) -> None:
+    table = run(null, null, [name], references=False, n_bootstrap=5).perturbations
+    nothing = (table["value"] == 0) | (table["value"].is_nan() & (table["reason"] != ""))
+    assert nothing.mean() > 0.85
 
 
 def test_references_stand_beside_every_score(small_counts_pair) -> None:
@@ -172,11 +192,60 @@ def test_references_stand_beside_every_score(small_counts_pair) -> None:
 
 
 def test_mean_baseline_is_the_same_for_all(small_pair) -> None:
-    base = mean_baseline(pair_of(small_pair))
+    pair = pair_of(small_pair)
+    base = mean_baseline(pair, np.random.default_rng(0))
     assert np.ptp(base.predicted.bulk_pg, axis=0).max() == 0
-    np.testing.assert_allclose(
-        base.predicted.bulk_pg[0], pair_of(small_pair).truth.bulk_pg.mean(0), rtol=1e-5
-    )
+    assert base.predicted.x_ng.shape[0] == 60 + 30
+    error = base.predicted.bulk_pg[0] - pair.truth.bulk_pg.mean(0)
+    noise = np.sqrt(np.var(pair.truth.x_ng.toarray(), axis=0) / 30)
+    assert np.abs(error / np.maximum(noise, 1e-9)).mean() < 1.2
+    theirs = mean_baseline(pair_of(small_pair, "cell-eval"), np.random.default_rng(0))
+    np.testing.assert_allclose(theirs.predicted.bulk_pg[0], pair.truth.mean_kg.mean(0), rtol=1e-5)
+
+
+LABEL_FREE = {
+    "pearson_delta_all_cells": "all cells together have no labels to shuffle",
+    "de_nsig_counts_real": "it is counted, not scored",
+    "de_nsig_counts_pred": "it is counted, not scored",
+}
+
+
+@pytest.fixture(scope="module")
+def shared_response() -> CellsPair:
+    """A screen whose perturbations share most of their response, as those of real cells do."""
+    rng = np.random.default_rng(31)
+    base = rng.gamma(0.7, 6.0, 260) + 0.05
+    shared = rng.normal(0, 0.9, 260) * (rng.random(260) < 0.35)
+    own = rng.normal(0, 0.8, (10, 260)) * (rng.random((10, 260)) < 0.15)
+    rates = [base, *(base * np.exp(shared + change) for change in own)]
+    sizes = [100, *[40] * 10]
+    x = rng.poisson(rng.gamma(3, np.repeat(rates, sizes, axis=0) / 3)).astype(np.float32)
+    labels = np.repeat(["control", *(f"p{i}" for i in range(10))], sizes)
+    obs = pd.DataFrame({"perturbation": labels}, index=[str(i) for i in range(len(labels))])
+    adata = ad.AnnData(sparse.csr_matrix(x), obs=obs)
+    screen = Screen.of(adata, level="cells", unit="counts")
+    return pair_of((screen, screen))
+
+
+@pytest.mark.parametrize("name", [n for n in FAST if n not in LABEL_FREE])
+def test_shuffled_labels_do_not_beat_the_mean_baseline(shared_response, name) -> None:
+    """Real cells of other perturbations: all there is to know but which is which."""
+    card, pair = CELL_METRICS[name], shared_response
+
+    def value(side: CellsPair) -> float:
+        parts = card.fn(side)
+        return card.pool(parts) if card.pool else float(np.nanmean(parts))
+
+    group = pair.truth.group_p
+    moved = [replace(pair.truth, group_p=np.roll(group, k), cache={}) for k in (1, 3, 7)]
+    shuffled = [value(replace(pair, predicted=cells, cache={})) for cells in moved]
+    means = [value(mean_baseline(pair, np.random.default_rng(seed))) for seed in range(3)]
+    if np.isnan(means).all():
+        assert name == "de_spearman_sig", "the same number for all ranks nothing"
+        return
+    sign = 1 if card.better == "higher" else -1
+    spread = np.std(shuffled) + np.std(means)
+    assert sign * np.mean(shuffled) <= sign * np.mean(means) + spread + 1e-9
 
 
 def test_halves_share_no_cell_and_lone_cells_are_left_out(small_pair) -> None:

@@ -73,7 +73,7 @@ def score_cells(
         rules: `perturbkit`, or `cell-eval` to reproduce the numbers of cell-eval 0.8.2.
         rng: for the bootstrap and the halves.
         n_bootstrap: number of draws.
-        references: whether to add the baseline (the mean of the measured perturbations, which no
+        references: whether to add the baseline (cells of all measured perturbations, which no
             honest model can know exactly) and the split-half ceiling.
 
     Raises:
@@ -95,7 +95,7 @@ def score_cells(
     aligned = align_cells(truth, predicted, rules)
     columns = {"value": aligned.pairs}
     if references:
-        columns["baseline"] = {c: mean_baseline(pair) for c, pair in aligned.pairs.items()}
+        columns["baseline"] = {c: mean_baseline(pair, rng) for c, pair in aligned.pairs.items()}
         columns["ceiling"] = {c: halves(pair, rng) for c, pair in aligned.pairs.items()}
     rows, long = [], []
     weights = None
@@ -125,33 +125,46 @@ def score_cells(
     return CellScores(table, pl.concat(long) if long else pl.DataFrame(), aligned.notes)
 
 
-def mean_baseline(pair: CellsPair) -> CellsPair:
-    """Predict the mean of the measured perturbations for each of them, in identical cells.
+def mean_baseline(pair: CellsPair, rng: np.random.Generator) -> CellsPair:
+    """Predict cells of all measured perturbations for each of them: the mean, with real spread.
 
-    By cell-eval's rules the measured control counts among the means, as its `baseline` does. Each
-    perturbation gets the median number of cells.
+    As many cells as a perturbation has in the middle, equally many of each, the same for all. By
+    cell-eval's rules they are identical cells of the mean of the means, the control's among them,
+    as its `baseline` has them.
     """
-    means = pair.truth.mean_kg if pair.compat else pair.truth.bulk_pg
-    mean = means.mean(0, dtype=np.float64).astype(np.float32)
     n_k = np.bincount(pair.truth.code_n[pair.truth.code_n > 0])[1:]
     n = max(1, int(np.median(n_k)))
     controls = pair.truth.rows(0)
-
-    def below_controls(matrix: sparse.csr_matrix, row: np.ndarray) -> sparse.csr_matrix:
-        same = sparse.csr_matrix(np.tile(row, (n, 1)))
-        return sparse.vstack([matrix[controls], same], format="csr")
-
-    counts = None
-    if pair.truth.counts_ng is not None:
-        share = bulk_shares(pair.truth)[pair.truth.group_p].mean(0)
-        library = np.asarray(pair.truth.counts_ng.sum(1)).ravel()
-        row = (share * np.median(library)).astype(np.float32)
-        counts = below_controls(pair.truth.counts_ng, row)
-        mean = np.log1p(TARGET_SUM * share).astype(np.float32)
+    matrices = [m for m in (pair.truth.x_ng, pair.truth.counts_ng) if m is not None]
+    if pair.compat:
+        mean = pair.truth.mean_kg.mean(0)
+        if pair.truth.counts_ng is not None:
+            library = np.median(np.asarray(pair.truth.counts_ng.sum(1)))
+            mean = bulk_shares(pair.truth)[pair.truth.group_p].mean(0)
+            rows = [np.log1p(TARGET_SUM * mean), library * mean]
+        else:
+            rows = [mean]
+        below = [sparse.csr_matrix(np.tile(r.astype(np.float32), (n, 1))) for r in rows]
+    else:
+        chosen = _some_of_each(pair.truth, n, rng)
+        below = [m[chosen] for m in matrices]
+    both = [
+        sparse.vstack([m[controls], rest], format="csr")
+        for m, rest in zip(matrices, below, strict=True)
+    ]
     code = np.repeat([0, 1], [len(controls), n])
     group = np.ones(len(pair.perturbations), np.int64)
-    cells = Cells(below_controls(pair.truth.x_ng, mean), code, group, counts)
+    cells = Cells(both[0], code, group, both[1] if len(both) > 1 else None)
     return replace(pair, predicted=cells, cache={})
+
+
+def _some_of_each(cells: Cells, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Positions of n perturbed cells, the first of each perturbation in a random order first."""
+    order = rng.permutation(np.flatnonzero(cells.code_n > 0))
+    order = order[np.argsort(cells.code_n[order], kind="stable")]
+    sorted_code = cells.code_n[order]
+    place = np.arange(len(order)) - np.searchsorted(sorted_code, sorted_code)
+    return order[np.lexsort((rng.random(len(order)), place))][:n]
 
 
 def halves(pair: CellsPair, rng: np.random.Generator) -> CellsPair:
