@@ -9,6 +9,7 @@ from perturbkit.models.context_mean import card as context_mean
 from perturbkit.models.cpa_vae import card as cpa_vae
 from perturbkit.models.cross_context_ridge import card as cross_context_ridge
 from perturbkit.models.cross_context_stack import card as cross_context_stack
+from perturbkit.models.gpo_vae.model import card as gpo_vae
 from perturbkit.models.kernel_ridge import card as kernel_ridge
 from perturbkit.models.knn import card as knn
 from perturbkit.models.lpm import card as lpm

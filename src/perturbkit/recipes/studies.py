@@ -56,6 +56,46 @@ lpm_lincs = RecipeCard(
     settings=lambda: _lpm_published(0.002, 0.97, (128, 256, 0.1)),
 )
 
+
+def _gpo_vae(source: str, latent: int, criterion: float, penalty: float) -> Any:
+    wide = source == "adamson2016"
+    return {
+        "features": "none",
+        "screen": {"source": source},
+        "model": {
+            "kind": "gpo_vae", "head": "published", "latent_dim": latent,
+            "encoder_dim": 400 if wide else 200, "hidden_dim": 400, "decoder_layers": 2,
+            "guide_dim": 400, "guide_layers": 4, "mask_prior": 0.3, "n_particles": 5,
+            "perturbations": "one_hot", "criterion": criterion, "penalty": penalty,
+            "network_weight": 100.0, "hop": 5, "artefact": "quality",
+            "counterfactual_weight": 0.1, "residual": False,
+        },
+        "train": {
+            "n_epochs": 2000, "batch_cells": 512, "learning_rate": 3e-4, "schedule": "constant",
+            "weight_decay": 1e-6, "gradient_clip": 100.0, "patience": 30,
+        },
+    }  # fmt: skip
+
+
+gpo_vae_k562 = RecipeCard(
+    name="gpo_vae_k562",
+    summary="GPO-VAE with the published head and settings for Replogle K562",
+    source="Kim et al. 2025, configuration of the replogle set",
+    settings=lambda: _gpo_vae("replogle2022_k562", 100, 0.8, 5.0),
+)
+gpo_vae_rpe1 = RecipeCard(
+    name="gpo_vae_rpe1",
+    summary="GPO-VAE with the published head and settings for Replogle RPE1",
+    source="Kim et al. 2025, configuration of the rpe1 set",
+    settings=lambda: _gpo_vae("replogle2022_rpe1", 200, 0.5, 10.0),
+)
+gpo_vae_adamson = RecipeCard(
+    name="gpo_vae_adamson",
+    summary="GPO-VAE with the published head and settings for Adamson 2016",
+    source="Kim et al. 2025, configuration of the adamson set",
+    settings=lambda: _gpo_vae("adamson2016", 100, 0.4, 1.0),
+)
+
 RECIPES = Catalog(RecipeCard, globals(), "recipe")
 
 

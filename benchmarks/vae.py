@@ -1,0 +1,253 @@
+"""The autoencoders of cells: networks of GPO-VAE, held-out effects, speed, and finite numbers.
+
+Data: simulator presets (`planted_edges`: 5,000 cells x 1,000 genes x 100 perturbations, about 1,000
+counts a cell) and Papalexi 2021 (20,729 cells x 299 genes). Splits: none where the truth is known;
+for held-out effects the cells of each condition are divided 80 to 20 at random (seed 0).
+TEMPER of the calibrated head was chosen on seeds 1 and 2 of `planted_edges`; 0, 3 and 4 saw none.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+from benchmarks.explain import scored_mean_difference
+from benchmarks.explain_dream4 import folder_of
+
+from perturbkit.core.errors import DivergedError
+from perturbkit.core.rng import named_rng
+from perturbkit.core.screen import Screen
+from perturbkit.data.profiles import responses_of
+from perturbkit.data.screens import open_screen
+from perturbkit.data.simulate import preset, simulate
+from perturbkit.data.store import store_of
+from perturbkit.grn.evaluate import against_truth, calibration_table, scored_pairs
+from perturbkit.models import MODELS
+from perturbkit.models.cells import CellData
+from perturbkit.models.vae.shrinkage import shrink
+from perturbkit.train.cells import build_of_cells, cell_data
+from perturbkit.train.config import TrainConfig
+from perturbkit.train.loop import Hooks, train
+
+PUBLISHED = {
+    "head": "published", "latent_dim": 100, "encoder_dim": 200, "hidden_dim": 400,
+    "decoder_layers": 2, "guide_dim": 400, "guide_layers": 4, "perturbations": "one_hot",
+    "criterion": 0.8, "penalty": 5.0,
+}  # fmt: skip
+
+
+def data_of(screen: Screen) -> CellData:
+    return cell_data(store_of(screen), responses_of(screen), (), np.random.default_rng(0))
+
+
+def fitted(name: str, cells: CellData, settings: dict, n_epochs: int, **loop):
+    """Return a model after some epochs, and its source of batches."""
+    card = MODELS[name]
+    rng = partial(named_rng, 0, name)
+    training = TrainConfig.parse({**card.train, "n_epochs": n_epochs, "patience": 0, **loop})
+    model, source, validate = build_of_cells(
+        card, card.config.parse(settings), cells, None, training, rng
+    )
+    train(model, source, training, rng("train"), Hooks(validate=validate))
+    return model.eval(), source, training
+
+
+def planted(seeds: list[int]) -> dict:
+    """Score both heads and the reference on screens whose network is known."""
+    rows: dict[str, list] = {}
+    tables = []
+    for seed in seeds:
+        world = simulate(preset("planted_edges"), np.random.default_rng(seed))
+        cells, sources = data_of(world.screen), list(world.screen.targets)
+        ours, _, _ = fitted("gpo_vae", cells, {}, 4)
+        theirs, _, _ = fitted("gpo_vae", cells, PUBLISHED, 12, learning_rate=3e-3)
+        graphs = {
+            "mean difference / control sd": scored_mean_difference(world.screen),
+            "calibrated head": ours.graph(), "published head, trained": theirs.graph(),
+        }  # fmt: skip
+        block = list(theirs.genes)
+        for name, graph in graphs.items():
+            whole = against_truth(graph, world.graph, sources=sources)
+            panel = against_truth(graph, world.graph, sources=sources, targets=block)
+            rows.setdefault(name, []).append(
+                {"auroc": whole["auroc"], "ap": whole["auprc"], "block auroc": panel["auroc"],
+                 "block ap": panel["auprc"],
+                 **{k: whole[k] for k in ("n_called", "false_share", "recall", "sign_accuracy")
+                    if k in whole}}
+            )  # fmt: skip
+        pairs = scored_pairs(graphs["calibrated head"], world.graph, sources)
+        tables.append((seed, calibration_table(pairs["probability"], pairs["truth"])))
+        print(json.dumps({"seed": seed, **{k: v[-1] for k, v in rows.items()}}, default=float),
+              flush=True)  # fmt: skip
+    groups = {"chosen on (seeds 1, 2)": (1, 2), "not seen (seeds 0, 3, 4)": (0, 3, 4)}
+    return {"scores": rows} | {f"probabilities, {n}": _pooled(tables, g) for n, g in groups.items()}
+
+
+def _pooled(tables: list, seeds: tuple[int, ...]) -> list:
+    chosen = [t for seed, t in tables if seed in seeds]
+    if not chosen:
+        return []
+    count = np.sum([t[:, 2] for t in chosen], 0)
+    mean = np.sum([t[:, :2] * t[:, 2:] for t in chosen], 0) / np.maximum(count, 1)[:, None]
+    return [[round(float(a), 3), round(float(b), 3), int(n)]
+            for (a, b), n in zip(mean, count, strict=True)]  # fmt: skip
+
+
+def control_only(n_draws: int) -> dict:
+    """Label control cells as 20 perturbations at random, and count edges at an FDR of 5 %."""
+    world = simulate(
+        preset("planted_edges").replace(n_control_cells=2000, n_perturbations=2),
+        np.random.default_rng(0))  # fmt: skip
+    adata = world.screen.adata
+    adata = adata[(adata.obs["perturbation"] == "control").to_numpy()].copy()
+    genes = list(world.screen.readouts)[:20]
+    counts = []
+    for seed in range(n_draws):
+        part = adata.copy()
+        labels = np.array(["control"] * 1200 + genes * 40, dtype=object)
+        part.obs["perturbation"] = np.random.default_rng(seed).permutation(labels)
+        screen = Screen.of(part, level="cells", unit="counts", constants={"kind": "crispri"})
+        model, _, _ = fitted("gpo_vae", data_of(screen), {}, 1)
+        counts.append(int((model.graph().columns["fdr"] <= 0.05).sum()))
+    return {"edges at 5 % in each draw": counts}
+
+
+def held_out_effects(screen: Screen, truth=None) -> dict:
+    """Correlate effects learned from 80 % of the cells with those of the others."""
+    rng = np.random.default_rng(0)
+    labels = screen.adata.obs["perturbation"].astype(str).to_numpy()
+    test = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        mine = rng.permutation(np.flatnonzero(labels == label))
+        test[mine[: max(1, round(0.2 * len(mine)))]] = True
+    seen, unseen = (Screen(screen.adata[m].copy(), screen.level, screen.unit)
+                    for m in (~test, test))  # fmt: skip
+    observed = responses_of(seen)
+    held = responses_of(unseen).at(observed.keys)
+    kept = ~observed.is_control
+    reference = held.delta_cg()[kept]
+    halves = held.halves[:, kept] - np.stack(
+        [_controls(held, h) for h in held.halves])[:, kept]  # fmt: skip
+    split = np.corrcoef(halves[0].ravel(), halves[1].ravel())[0, 1]
+    raw = observed.delta_cg()[kept]
+    error = _errors(seen, observed)[kept]
+    signal = np.maximum(1 - (error**2).sum(1) / np.maximum((raw**2).sum(1), 1e-12), 0)
+    predictions = {
+        "train mean": raw,
+        "train mean, shrunken by perturbation (James-Stein)": raw * signal[:, None],
+        "train mean, shrunken by readout (adaptive)": shrink(raw, error),
+        "global train mean": np.broadcast_to(raw.mean(0), raw.shape),
+    }
+    origin = observed.control_of(observed.contexts)[kept]
+    cells = data_of(seen)
+    for name in ("sams_vae", "cpa_vae", "gpo_vae"):
+        for residual in (True, False):
+            model, _, _ = fitted(name, cells, {"residual": residual}, 15)
+            said = model.predict(observed.conditions).mean_cg[kept] - origin
+            predictions[name if residual else f"{name}, decoder alone"] = said
+    result = {n: float(np.corrcoef(p.ravel(), reference.ravel())[0, 1])
+              for n, p in predictions.items()}  # fmt: skip
+    result["ceiling: root of the test cells' reliability"] = float(np.sqrt(2 * split / (1 + split)))
+    if truth is not None:
+        true = truth.at(observed.keys).delta_cg()[kept]
+        result["ceiling: the truth"] = float(np.corrcoef(true.ravel(), reference.ravel())[0, 1])
+        for name, p in predictions.items():
+            result[f"with the truth: {name}"] = float(np.corrcoef(p.ravel(), true.ravel())[0, 1])
+    return result
+
+
+def _controls(held, values_cg: np.ndarray) -> np.ndarray:
+    where = {c: i for i, c in enumerate(held.contexts) if held.is_control[i]}
+    return values_cg[[where[c] for c in held.contexts]]
+
+
+def _errors(screen: Screen, observed) -> np.ndarray:
+    """Return standard errors of the differences from control, from the cells' variances."""
+    store = store_of(screen)
+    code = store.arrays["condition"]
+    variance = np.zeros((len(observed.keys), len(observed.readouts)))
+    for i in range(store.conditions.height):
+        x = store.dense(np.flatnonzero(code == i), log=True).astype(np.float64)
+        variance[i] = x.var(0, ddof=1) / len(x) if len(x) > 1 else 1.0
+    return np.sqrt(np.maximum(variance + _controls(observed, variance), 1e-8))
+
+
+def effects(folder) -> dict:
+    """Held-out effects on simulated screens and on Papalexi 2021."""
+    result = {}
+    for name in ("planted_edges", "demo"):
+        world = simulate(preset(name), np.random.default_rng(0))
+        result[name] = held_out_effects(world.screen, world.responses)
+        print(json.dumps({name: result[name]}), flush=True)
+    path = folder / "papalexi2021" / "papalexi2021_eccite_299genes.h5ad"
+    result["papalexi"] = held_out_effects(open_screen(path))
+    print(json.dumps({"papalexi": result["papalexi"]}), flush=True)
+    return result
+
+
+def speed() -> dict:
+    """Measure CPU seconds of an epoch at the sizes of the published measurement."""
+    screen = simulate(preset("planted_edges"), np.random.default_rng(0)).screen
+    cells = data_of(screen)
+    cells = replace(cells, train_n=np.arange(cells.store.n_cells), val_n=cells.val_n[:0])
+    sams = {"latent_dim": 100, "hidden_dim": 400, "guide_dim": 200, "perturbations": "one_hot"}
+    result = {}
+    for name, settings in (("sams_vae", sams), ("gpo_vae", PUBLISHED)):
+        for precision in ("fp32", "bf16"):
+            model, source, training = fitted(
+                name, cells, settings | {"n_particles": 5}, 1, precision=precision
+            )
+            started = time.process_time()
+            train(model, source, training, np.random.default_rng(0), Hooks())
+            result[f"{name}, {precision}"] = time.process_time() - started
+    return {"threads": torch.get_num_threads(), "cells": cells.store.n_cells,
+            "CPU seconds of an epoch": result}  # fmt: skip
+
+
+def finite() -> dict:
+    """Train every model at every rate on a hostile screen, and say how it ended."""
+    world = simulate(preset("tiny"), np.random.default_rng(3))
+    adata = world.screen.adata.copy()
+    labels = adata.obs["perturbation"].astype(str).to_numpy()
+    rare = sorted(set(labels) - {"control"})[:4]
+    once = [int(np.flatnonzero(labels == r)[0]) for r in rare]
+    adata = adata[np.sort(np.r_[np.flatnonzero(~np.isin(labels, rare)), once])].copy()
+    x = adata.X.toarray()
+    x[:, :5], x[0] = 0, x[0] * 10_000
+    adata.X = x
+    cells = data_of(Screen.of(adata, level="cells", unit="counts"))
+    ended = {}
+    for name in ("conditional_vae", "cpa_vae", "svae_plus", "sams_vae", "gpo_vae"):
+        for rate in (1e-5, 1e-4, 1e-3, 1e-2, 1e-1):
+            try:
+                model, _, _ = fitted(name, cells, {"n_particles": 2}, 6, learning_rate=rate)
+                good = np.isfinite(model.predict(cells.profiles.conditions).values).all()
+                ended[f"{name} {rate:g}"] = "finite" if good else "NaN"
+            except DivergedError:
+                ended[f"{name} {rate:g}"] = "DivergedError"
+    return ended
+
+
+def main(argv: list[str] | None = None) -> dict:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", default=None)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2, 3, 4])
+    parts = ["planted", "null", "effects", "speed", "finite"]
+    parser.add_argument("--only", nargs="*", default=parts, choices=parts)
+    args = parser.parse_args(argv)
+    made = {
+        "planted": lambda: planted(args.seeds), "null": lambda: control_only(5),
+        "effects": lambda: effects(folder_of(args.data)), "speed": speed, "finite": finite,
+    }  # fmt: skip
+    result = {}
+    for name in args.only:
+        result[name] = made[name]()
+        print(json.dumps({name: result[name]}, indent=1, default=float), flush=True)
+    return result
+
+
+if __name__ == "__main__":
+    main()
