@@ -171,3 +171,44 @@ def test_schedules() -> None:
     decay = TrainConfig(learning_rate=1.0, schedule="exponential", decay=0.5)
     assert learning_rate(decay, 70, 100, 3) == pytest.approx(0.125)
     assert learning_rate(TrainConfig(schedule="constant", learning_rate=0.2), 9, 10, 9) == 0.2
+
+
+AVERAGED = CONFIG.replace(average=0.9)
+
+
+def test_averaged_weights_are_the_running_mean_of_the_steps() -> None:
+    model, source, seen = Line(), Batches(), [Line().layer.weight.detach().clone()]
+    loss = model.loss
+
+    def watched(batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        seen.append(model.layer.weight.detach().clone())
+        return loss(batch)
+
+    model.loss = watched
+    config = AVERAGED.replace(n_epochs=1, keep="last", schedule="constant")
+    plain = Line()
+    train(plain, Batches(), config.replace(average=0.0), np.random.default_rng(0), Hooks())
+    train(model, source, config, np.random.default_rng(0), Hooks())
+    mean = seen[0]
+    for weight in [*seen[2:], plain.layer.weight.detach()]:
+        mean = 0.9 * mean + 0.1 * weight
+    torch.testing.assert_close(model.layer.weight.detach(), mean, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kill_at", [3, 13])
+def test_averaged_weights_resume_to_the_same_bits(tmp_path: Path, kill_at: int) -> None:
+    expected = fit(tmp_path / "a", AVERAGED).state_dict()
+    with pytest.raises(Killed):
+        fit(tmp_path / "b", AVERAGED, kill_at)
+    resumed = fit(tmp_path / "b", AVERAGED).state_dict()
+    for name, value in expected.items():
+        assert torch.equal(resumed[name], value), name
+    plain = fit(None, CONFIG).state_dict()
+    assert not torch.equal(plain["layer.weight"], expected["layer.weight"])
+
+
+def test_training_stops_when_it_is_told_to() -> None:
+    stops = iter([False, True])
+    hooks = Hooks(stop=lambda: next(stops))
+    end = train(Line(), Batches(), CONFIG, np.random.default_rng(0), hooks)
+    assert end.step == 2 * 5

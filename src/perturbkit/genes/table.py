@@ -118,13 +118,16 @@ def _npy(path: Path, wanted: list[str], config: TableConfig) -> tuple[list[str],
 def _pt(path: Path, wanted: list[str], config: TableConfig) -> tuple[list[str], np.ndarray]:
     import pickle
     import warnings
+    import zipfile
 
     import torch
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            # only the rows asked for are then read from the disk
+            mapped = zipfile.is_zipfile(path)
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
         message = (
             f"{path} cannot be read as tensors alone ({str(error).splitlines()[0][:160]}); it is "

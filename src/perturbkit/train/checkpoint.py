@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from perturbkit.core.errors import FileError
 from perturbkit.core.files import require_space, sha256, write_json
 
 N_KEPT = 2
-_FILES = ("model.safetensors", "best.safetensors", "optimizer.pt", "rng.pt")
+_FILES = ("model.safetensors", "best.safetensors", "average.safetensors", "optimizer.pt", "rng.pt")
 _log = logging.getLogger(__name__)
 
 
@@ -55,6 +55,8 @@ class Checkpoint:
     best: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
     rng: torch.Tensor
+    average: dict[str, torch.Tensor] = field(default_factory=dict)
+    """running average of the weights, where there is one"""
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
@@ -86,6 +88,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
 def _fill(folder: Path, checkpoint: Checkpoint) -> None:
     save_file(_plain(checkpoint.model), folder / "model.safetensors")
     save_file(_plain(checkpoint.best), folder / "best.safetensors")
+    save_file(_plain(checkpoint.average), folder / "average.safetensors")
     torch.save(checkpoint.optimizer, folder / "optimizer.pt")
     torch.save(checkpoint.rng, folder / "rng.pt")
     for name in _FILES:
@@ -131,6 +134,7 @@ def _read(folder: Path) -> Checkpoint:
         load_file(folder / "best.safetensors"),
         torch.load(folder / "optimizer.pt", weights_only=True, map_location="cpu"),
         torch.load(folder / "rng.pt", weights_only=True),
+        load_file(folder / "average.safetensors"),
     )
 
 

@@ -39,6 +39,9 @@ class TrainConfig(Config):
     """evaluations without improvement before training stops; 0 trains to the end"""
     evaluate_every: int = Field(default=1, ge=1)
     """epochs between evaluations on the validation conditions"""
+    average: float = Field(default=0.0, ge=0, lt=1)
+    """decay of the running average of the weights that is evaluated and kept (0.999 is usual); 0
+    keeps the weights themselves"""
     keep: Literal["best", "last"] = "best"
     """which weights to keep: those of the best evaluation, or the last"""
     precision: Literal["auto", "bf16", "fp32"] = "auto"

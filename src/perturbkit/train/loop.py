@@ -56,7 +56,7 @@ class Event:
 
 @dataclass
 class Hooks:
-    """What the loop calls on its way; none of it changes the training."""
+    """What the loop calls on its way."""
 
     validate: Callable[[], float] | None = None
     """returns the loss on the validation conditions"""
@@ -64,6 +64,8 @@ class Hooks:
     """called after each evaluation"""
     watch: Callable[[int, int], None] = field(default=lambda _step, _n_steps: None)
     """called every few steps with (step, n_steps)"""
+    stop: Callable[[], bool] = field(default=lambda: False)
+    """asked after each evaluation whether to end the training"""
     folder: Path | None = None
     """where checkpoints go; None writes none"""
 
@@ -117,6 +119,7 @@ class _Training:
         self.n_steps = self.steps_per_epoch * config.n_epochs
         self.position = Position()
         self.best: dict[str, Tensor] = {}
+        self.average = _floats(model) if config.average else {}
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay,
             fused=True,
@@ -141,11 +144,14 @@ class _Training:
                 self._evaluate(epoch)
             patience = self.config.patience
             stale = bool(patience) and self.position.n_bad >= patience
+            stale = stale or (due and self.hooks.stop())
             self.position.finished = stale or done == self.config.n_epochs
             if self._may_save() or (self.position.finished and self.hooks.folder is not None):
                 self._save()
         if self.config.keep == "best" and self.best:
             self.model.load_state_dict(self.best)
+        elif self.average:
+            self.model.load_state_dict(self.average, strict=False)
         return self.position
 
     def _train_epoch(self, epoch: int) -> None:
@@ -194,6 +200,8 @@ class _Training:
             self.finite &= torch.isfinite(norm)
         self.optimizer.step()
         self.position.step += 1
+        for name, value in (_floats(self.model, copy=False) if self.average else {}).items():
+            self.average[name].lerp_(value, 1 - self.config.average)
 
     def _look(self, epoch: int) -> None:
         """Wait for the device and stop if the training left the finite numbers.
@@ -222,6 +230,17 @@ class _Training:
         raise DivergedError(message)
 
     def _evaluate(self, epoch: int) -> None:
+        """Look at the averaged weights, where they are averaged, and go on with the others."""
+        own = _floats(self.model) if self.average else {}
+        if own:
+            self.model.load_state_dict(self.average, strict=False)
+        try:
+            self._evaluate_weights(epoch)
+        finally:
+            if own:
+                self.model.load_state_dict(own, strict=False)
+
+    def _evaluate_weights(self, epoch: int) -> None:
         val_loss = None
         if self.hooks.validate is not None:
             val_loss = self._validate()
@@ -262,7 +281,7 @@ class _Training:
         if self.accelerator.is_main_process and folder is not None:
             state = Checkpoint(
                 replace(self.position), self.model.state_dict(), self.best,
-                self.optimizer.state_dict(), torch.get_rng_state(),
+                self.optimizer.state_dict(), torch.get_rng_state(), self.average,
             )  # fmt: skip
             checkpoints.save(folder, state)
         self.saved = time.monotonic()
@@ -272,10 +291,18 @@ class _Training:
         if found is None:
             return
         self.position, self.best = found.position, found.best
+        for name, value in found.average.items():
+            self.average[name].copy_(value)
         self.loss_sum.fill_(found.position.loss_sum)
         self.model.load_state_dict(found.model)
         self.optimizer.load_state_dict(found.optimizer)
         torch.set_rng_state(found.rng)
+
+
+def _floats(model: nn.Module, *, copy: bool = True) -> dict[str, Tensor]:
+    """Return the weights that are numbers with fractions, which can be averaged."""
+    found = {k: v.detach() for k, v in model.state_dict().items() if v.is_floating_point()}
+    return {k: v.clone() for k, v in found.items()} if copy else found
 
 
 def computes_bf16(device: str) -> bool:

@@ -1,7 +1,7 @@
 """Fit the members of an ensemble: batches in blocks for models of profiles, validation."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,8 @@ from perturbkit.models.card import ModelCard
 from perturbkit.models.cells import CellData
 from perturbkit.train.cells import build_of_cells
 from perturbkit.train.config import TrainConfig
-from perturbkit.train.loop import Event, Hooks, train
+from perturbkit.train.curves import Curves, Recorder
+from perturbkit.train.loop import Hooks, train
 
 Watch = Callable[[int, int, int], None]
 """called with (member, step, n_steps)"""
@@ -101,11 +102,23 @@ def fit_member(plan: MemberPlan, data: FitData, run: Run | None, watch: Watch | 
     hooks = Hooks(validate=validate)
     if run is not None:
         hooks.folder = run.path / "checkpoints" / f"member_{plan.member}"
-        hooks.record = partial(_record, run, plan.member)
+        curves = _curves(plan, data, model)
+        recorder = Recorder(run, plan.member, model, curves)
+        hooks.record, hooks.stop = recorder.record, recorder.stop
     if watch is not None:
         hooks.watch = partial(watch, plan.member)
     train(model, source, plan.train, rng("train"), hooks)
     return model.to("cpu").eval()
+
+
+def _curves(plan: MemberPlan, data: FitData, model: Any) -> Curves | None:
+    """Return what is scored on the way: of models of cells, conditions that they can answer."""
+    if plan.card.level != "cells" or data.val is None:
+        return None
+    chosen = data.val.select(
+        (model.statuses(data.val.conditions) != "refused") & ~data.val.is_control
+    )
+    return Curves(data.train, chosen, plan.train.patience) if chosen.keys else None
 
 
 def _build(
@@ -127,16 +140,6 @@ def _cells(plan: MemberPlan, data: FitData) -> CellData:
         )
         raise SchemaError(message)
     return data.cells
-
-
-def _record(run: Run, member: int, event: Event) -> None:
-    record = {"member": member, **asdict(event)}
-    # a resumed training repeats the steps after its checkpoint: their old lines go
-    old = run.records()
-    kept = [r for r in old if (r["member"], r["step"]) < (member, event.step)]
-    if len(kept) < len(old):
-        run.keep_records(len(kept))
-    run.log(record)
 
 
 def _validation(

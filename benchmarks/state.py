@@ -1,0 +1,255 @@
+"""STATE's two models: contexts, perturbations and cells never seen; ablation; speed and memory.
+
+python -m benchmarks.state [transfer] [ablation] [masked] [speed] [memory]
+
+Simulated: preset `four_contexts` (300 genes, 100 knock-downs, 4 contexts of 50 cells each), seeds
+0 and 1; the network is the true one. Papalexi and perturbench_devel with STRING. Scores are of the
+measured means of held-out conditions; intervals are 95 %, bootstrap over perturbations, paired.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from benchmarks.knowledge_effects import data_folder
+
+from perturbkit.core.condition import condition_keys
+from perturbkit.core.features import Features
+from perturbkit.core.graph import Graph
+from perturbkit.core.responses import Responses
+from perturbkit.core.rng import named_rng
+from perturbkit.data.profiles import responses_of
+from perturbkit.data.screens import open_screen
+from perturbkit.data.simulate import preset, simulate
+from perturbkit.data.splits import SplitConfig, make_split
+from perturbkit.data.store import store_of
+from perturbkit.genes.embed import embed
+from perturbkit.graphs.algebra import align
+from perturbkit.graphs.controls import rewire, without_edges
+from perturbkit.graphs.read import read_graph
+from perturbkit.metrics.bootstrap import draw_weights, interval
+from perturbkit.metrics.cells.clouds import energy
+from perturbkit.metrics.score import score
+from perturbkit.models import MODELS
+from perturbkit.models.relative_effects import RelativeEffects, RelativeEffectsConfig
+from perturbkit.models.state_transition import StateTransition, StateTransitionConfig, card
+from perturbkit.recipes.side_information import fit_data
+from perturbkit.train.cell_batches import CellSource
+from perturbkit.train.cells import _replace, _validation
+from perturbkit.train.config import TrainConfig
+from perturbkit.train.loop import Hooks, train
+from perturbkit.train.profiles import FitData
+
+METRICS = ("pearson_delta", "discrimination_cosine", "rmse")
+BASELINES = ("no_change", "context_mean", "mean_delta", "cross_context_ridge")
+EPOCHS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A screen, what is held out, and a network of its genes."""
+
+    name: str
+    truth: Responses
+    data: FitData
+    test: Responses
+    graphs: dict[str, Graph]
+
+
+def case(name: str, screen: Any, split: SplitConfig, graphs: Mapping[str, Graph]) -> Case:
+    truth = responses_of(screen)
+    made = make_split(truth.conditions, split, named_rng(0, "split"))
+    data = fit_data(truth, made, "none", named_rng(0, "features"), store_of(screen))
+    return Case(name, truth, data, truth.select(made.rows(truth, "test")), dict(graphs))
+
+
+def simulated(seed: int, kind: str, context: str = "line1") -> Case:
+    made = simulate(preset("four_contexts"), named_rng(seed, "state"))
+    contexts = (context,) if kind == "unseen_context" else ()
+    split = SplitConfig(kind=kind, contexts=contexts)
+    return case(f"simulated {seed}, {kind} {context if contexts else ''}".strip(), made.screen,
+                split, {"true network": made.graph})  # fmt: skip
+
+
+def real(name: str, kind: str) -> Case:
+    files = {"papalexi2021": "papalexi2021/papalexi2021_eccite_299genes.h5ad",
+             "perturbench_devel": "perturbench_devel/devel.h5ad"}  # fmt: skip
+    unit = "log1p_cp10k" if name == "perturbench_devel" else None
+    screen = open_screen(str(data_folder() / files[name]), unit=unit)
+    graph = read_graph("string", data_folder() / "graphs")
+    names = {*screen.readouts, *screen.targets}
+    return case(f"{name}, {kind}", screen, SplitConfig(kind=kind),
+                {"string": align(graph, [n for n in graph.nodes if n in names])})  # fmt: skip
+
+
+def fitted(of: Case, graphs: Mapping[str, Graph], features: Features | None = None,
+           **settings: Any) -> StateTransition:  # fmt: skip
+    """Train the transition model as `perturbkit fit` does, with networks from memory."""
+    schedule = TrainConfig.parse({**card.train, "n_epochs": EPOCHS})
+    config = StateTransitionConfig.parse(settings)
+    cells = of.data.cells
+    assert cells is not None
+    model = StateTransition.build(config, cells, features, named_rng(0, "build"), graphs=graphs)
+    rows = model.encode(cells.store.conditions)
+    source = CellSource(cells.store, cells.train_n, rows, card, schedule, 1)
+    validate = _validation(model, cells, lambda n: _replace(source, n), named_rng(0, "validation"))
+    train(model, source, schedule, named_rng(0, "train"), Hooks(validate=validate))
+    return model.eval()
+
+
+def paired(a: np.ndarray, b: np.ndarray, labels: np.ndarray) -> list[float]:
+    """Return the mean of a - b and its interval."""
+    kept = ~np.isnan(a - b)
+    weights = draw_weights(labels[kept], 1000, named_rng(0, "bootstrap"))
+    low, high = interval((a - b)[kept, None], weights, 0.95)[:, 0]
+    return [round(float(v), 4) for v in ((a - b)[kept].mean(), low, high)]
+
+
+def closed(of: Case, name: str) -> Responses | None:
+    from perturbkit.core.errors import PerturbkitError
+
+    model = MODELS[name]
+    try:
+        made = model.model.fit(model.config(), of.data.train, None, named_rng(0, name))
+        return made.predict(of.test.conditions)
+    except PerturbkitError:
+        return None
+
+
+def scored(of: Case, predictions: dict[str, Responses]) -> dict[str, dict[str, np.ndarray]]:
+    kept = np.flatnonzero(np.isin(of.truth.keys, of.test.keys) | of.truth.is_control)
+    result = score(of.truth.select(kept), predictions, train=of.data.train,
+                   metrics=list(METRICS), rng=named_rng(0, "score"), n_bootstrap=100)  # fmt: skip
+    names = result.scored["perturbation"].to_numpy().astype(str)
+    return {"labels": {"": names}} | {
+        m: {model: result.values[model, m] for model in result.models} for m in METRICS
+    }
+
+
+def energies(of: Case, model: Any, n: int = 100) -> np.ndarray:
+    """Energy distance of predicted from measured cells of each held-out condition."""
+    assert of.data.cells is not None
+    store = of.data.cells.store
+    code = {k: i for i, k in enumerate(condition_keys(store.conditions))}
+    drawn = model.predict_cells(of.test.conditions, n, named_rng(0, "cells"))
+    found = np.full(len(of.test.keys), np.nan)
+    for i, key in enumerate(of.test.keys):
+        rows = np.flatnonzero(store.arrays["condition"] == code[key])
+        x = drawn.x[i]
+        if x is not None:
+            found[i] = energy(store.dense(rows, log=store.unit == "counts"), x)
+    return found
+
+
+def transfer() -> None:
+    """Contexts, pairs and perturbations never seen, against the simple baselines; cells."""
+    cases = [simulated(s, k) for s in (0, 1) for k in
+             ("unseen_context", "unseen_pair", "unseen_perturbation")]  # fmt: skip
+    cases += [real("papalexi2021", "unseen_perturbation"),
+              real("perturbench_devel", "unseen_perturbation")]  # fmt: skip
+    for of in cases:
+        model = fitted(of, of.graphs)
+        made: dict[str, Responses] = {"state_transition": model.predict(of.test.conditions)}
+        plain = RelativeEffects.with_graphs(RelativeEffectsConfig(), of.data.train, of.graphs)
+        made["closed form alone"] = plain.predict(of.test.conditions)
+        made |= {n: p for n in BASELINES if (p := closed(of, n)) is not None}
+        found = scored(of, made)
+        labels = found["labels"][""]
+        row: dict[str, Any] = {"case": of.name, "n": len(of.test.keys)}
+        for metric in METRICS:
+            ours = found[metric]["state_transition"]
+            row[metric] = {m: round(float(np.nanmean(v)), 4) for m, v in found[metric].items()}
+            row[f"{metric}, state_transition minus"] = {
+                m: paired(ours, found[metric][m], labels) for m in made if m != "state_transition"
+            }
+        shifted = MODELS["shifted_controls"]
+        other = shifted.model.fit(
+            shifted.config(base="mean_delta" if "mean_delta" in made else "context_mean"),
+            of.data.cells, None, named_rng(0, "shifted"),
+        )  # fmt: skip
+        far = {"counts": energies(of, model), "control cells + mean delta": energies(of, other)}
+        model.config = model.config.replace(decoder="moved")
+        far["moved"] = energies(of, model)
+        row["energy distance"] = {k: round(float(np.nanmean(v)), 4) for k, v in far.items()}
+        row["energy distance, control cells + mean delta minus"] = {
+            k: paired(far["control cells + mean delta"], far[k], labels)
+            for k in ("counts", "moved")
+        }
+        print(json.dumps(row), flush=True)
+
+
+def sequence_like(screen_graph: Graph, rng: np.random.Generator) -> Features:
+    """Return noisy vectors that say some of what a gene does, as a protein's sequence does.
+
+    Half of the variance is the spectral embedding of the true network, half is noise.
+    """
+    real_part = embed("spectral", screen_graph, rng, width=32)
+    values = real_part.values / max(float(real_part.values.std()), 1e-9)
+    return Features(real_part.names, values + rng.normal(size=values.shape), "sequence-like")
+
+
+def ablation() -> None:
+    """What the model knows of genes: features, the network, a rewired, an empty one, nothing."""
+    cases = [simulated(0, "unseen_perturbation"), simulated(1, "unseen_perturbation")]
+    cases += [simulated(0, "unseen_context")]
+    cases += [real("papalexi2021", "unseen_perturbation"),
+              real("perturbench_devel", "unseen_perturbation")]  # fmt: skip
+    for of in cases:
+        (name, graph), *_ = of.graphs.items()
+        rng = named_rng(0, "ablation", of.name)
+        arms: dict[str, tuple[dict[str, Graph], Features | None]] = {
+            "real": (of.graphs, None),
+            "rewired": ({name: rewire(graph, rng)}, None),
+            "empty": ({name: without_edges(graph)}, None),
+            "one-hot": ({}, None),
+            "sequence-like": ({}, sequence_like(graph, rng)),
+        }
+        made = {k: fitted(of, g, f).predict(of.test.conditions) for k, (g, f) in arms.items()}
+        found = scored(of, made)
+        row: dict[str, Any] = {"case": of.name, "n": len(of.test.keys)}
+        for metric in METRICS[:2]:
+            values = found[metric]
+            row[metric] = {k: round(float(np.nanmean(values[k])), 4) for k in made}
+            row[f"{metric}, real minus"] = {
+                k: paired(values["real"], values[k], found["labels"][""])
+                for k in made if k != "real"
+            }  # fmt: skip
+        print(json.dumps(row), flush=True)
+    print(json.dumps(op3_ablation()), flush=True)
+
+
+def op3_ablation() -> dict[str, Any]:
+    """Profiles alone, no genes perturbed: only compounds' fingerprints could be knowledge."""
+    screen = open_screen(str(data_folder() / "op3/op3_signed_ranks_B_NK_T.npz"))
+    truth = responses_of(screen)
+    split = make_split(truth.conditions, SplitConfig(kind="unseen_pair"), named_rng(0, "split"))
+    train_rows, test = truth.select(split.rows(truth, "train")), truth.select(
+        split.rows(truth, "test"))  # fmt: skip
+    made = {}
+    for name in ("mean_delta", "cross_context_ridge", "relative_effects"):
+        model = MODELS[name]
+        fit = model.model.fit(model.config(), train_rows, None, named_rng(0, name))
+        made[name] = fit.predict(test.conditions)
+    result = score(test, made, train=train_rows, metrics=["pearson"],
+                   rng=named_rng(0, "score"), n_bootstrap=100)  # fmt: skip
+    return {"case": "op3, unseen_pair, profiles (drugs have no edges: no network arm)",
+            "n": len(test.keys),
+            "pearson": {m: round(float(np.nanmean(result.values[m, "pearson"])), 4)
+                        for m in made}}  # fmt: skip
+
+
+def main(chosen: list[str]) -> None:
+    from benchmarks import state_cells
+
+    parts = {"transfer": transfer, "ablation": ablation, "masked": state_cells.masked,
+             "speed": state_cells.speed, "memory": state_cells.memory}  # fmt: skip
+    for name in chosen or list(parts):
+        print(json.dumps({"part": name}), flush=True)
+        parts[name]()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
