@@ -1,6 +1,6 @@
 """STATE's two models: contexts, perturbations and cells never seen; ablation; speed and memory.
 
-python -m benchmarks.state [transfer] [ablation] [masked] [speed] [memory]
+python -m benchmarks.state [transfer[:CASE]] [ablation[:CASE]] [masked] [speed] [memory]
 
 Simulated: preset `four_contexts` (300 genes, 100 knock-downs, 4 contexts of 50 cells each), seeds
 0 and 1; the network is the true one. Papalexi and perturbench_devel with STRING. Scores are of the
@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,12 @@ from perturbkit.core.features import Features
 from perturbkit.core.graph import Graph
 from perturbkit.core.responses import Responses
 from perturbkit.core.rng import named_rng
-from perturbkit.data.profiles import responses_of
+from perturbkit.core.screen import Screen
+from perturbkit.data.profiles import half_of_cells, responses_of
 from perturbkit.data.screens import open_screen
 from perturbkit.data.simulate import preset, simulate
 from perturbkit.data.splits import SplitConfig, make_split
-from perturbkit.data.store import store_of
+from perturbkit.data.store import CellStore, store_of
 from perturbkit.genes.embed import embed
 from perturbkit.graphs.algebra import align
 from perturbkit.graphs.controls import rewire, without_edges
@@ -38,7 +40,7 @@ from perturbkit.models.relative_effects import RelativeEffects, RelativeEffectsC
 from perturbkit.models.state_transition import StateTransition, StateTransitionConfig, card
 from perturbkit.recipes.side_information import fit_data
 from perturbkit.train.cell_batches import CellSource
-from perturbkit.train.cells import _replace, _validation
+from perturbkit.train.cells import _replace, _validation, cell_data
 from perturbkit.train.config import TrainConfig
 from perturbkit.train.loop import Hooks, train
 from perturbkit.train.profiles import FitData
@@ -129,28 +131,42 @@ def scored(of: Case, predictions: dict[str, Responses]) -> dict[str, dict[str, n
     }
 
 
-def energies(of: Case, model: Any, n: int = 100) -> np.ndarray:
-    """Energy distance of predicted from measured cells of each held-out condition."""
+def energies(of: Case, model: Any, store: CellStore | None = None, n: int = 100) -> np.ndarray:
+    """Energy distance of predicted from measured cells of each held-out condition.
+
+    Args:
+        of: what is held out.
+        model: a model of cells, or the cells of each condition.
+        store: the measured cells, by default those of the case.
+        n: cells to predict of each condition.
+    """
     assert of.data.cells is not None
-    store = of.data.cells.store
+    store = store or of.data.cells.store
     code = {k: i for i, k in enumerate(condition_keys(store.conditions))}
-    drawn = model.predict_cells(of.test.conditions, n, named_rng(0, "cells"))
+    cells = model if isinstance(model, list) else model.predict_cells(
+        of.test.conditions, n, named_rng(0, "cells")).x  # fmt: skip
     found = np.full(len(of.test.keys), np.nan)
     for i, key in enumerate(of.test.keys):
         rows = np.flatnonzero(store.arrays["condition"] == code[key])
-        x = drawn.x[i]
+        x = cells[i]
         if x is not None:
             found[i] = energy(store.dense(rows, log=store.unit == "counts"), x)
     return found
 
 
-def transfer() -> None:
+KINDS = ("unseen_context", "unseen_pair", "unseen_perturbation")
+REAL = [
+    partial(real, name, "unseen_perturbation") for name in ("papalexi2021", "perturbench_devel")
+]
+TRANSFER = [*(partial(simulated, s, k) for s in (0, 1) for k in KINDS), *REAL]
+ABLATION = [partial(simulated, 0, KINDS[2]), partial(simulated, 1, KINDS[2]),
+            partial(simulated, 0, KINDS[0]), *REAL]  # fmt: skip
+
+
+def transfer(chosen: slice) -> None:
     """Contexts, pairs and perturbations never seen, against the simple baselines; cells."""
-    cases = [simulated(s, k) for s in (0, 1) for k in
-             ("unseen_context", "unseen_pair", "unseen_perturbation")]  # fmt: skip
-    cases += [real("papalexi2021", "unseen_perturbation"),
-              real("perturbench_devel", "unseen_perturbation")]  # fmt: skip
-    for of in cases:
+    for open_case in TRANSFER[chosen]:
+        of = open_case()
         model = fitted(of, of.graphs)
         made: dict[str, Responses] = {"state_transition": model.predict(of.test.conditions)}
         plain = RelativeEffects.with_graphs(RelativeEffectsConfig(), of.data.train, of.graphs)
@@ -181,6 +197,56 @@ def transfer() -> None:
         print(json.dumps(row), flush=True)
 
 
+def seen() -> None:
+    """Cells of perturbations that were seen: trained on half of the cells, tested on the others.
+
+    The baseline is control cells plus the perturbation's own mean delta, measured on the same half.
+    """
+    screens = {
+        "simulated 0": simulate(preset("four_contexts"), named_rng(0, "state")).screen,
+        "papalexi2021": open_screen(
+            str(data_folder() / "papalexi2021/papalexi2021_eccite_299genes.h5ad")
+        ),
+    }
+    for name, screen in screens.items():
+        codes, batch = screen.row_codes(), screen.adata.obs["batch"].cat.codes.to_numpy()
+        half = half_of_cells(codes, batch.astype(np.int64), named_rng(0, "cells in halves"))
+        sides = [Screen(screen.adata[half == h], "cells", screen.unit) for h in range(2)]
+        truth, store = responses_of(sides[0]), store_of(sides[0])
+        cells = cell_data(store, truth, (), named_rng(0, "features"))
+        data = FitData(truth, None, None, cells)
+        others = truth.select(~truth.is_control)
+        of = Case(name, truth, data, others, {})
+        model = fitted(of, {})
+        change = truth.delta_cg()[~truth.is_control]
+        controls = {c: model.controls.draw(c, 100, named_rng(0, "shift")) for c in model.contexts}
+        plain = [np.maximum(controls[str(c)] + d, 0) for c, d in
+                 zip(others.contexts, change, strict=True)]  # fmt: skip
+        against = store_of(sides[1])
+        far = {"control cells + own mean delta": energies(of, plain, against)}
+        for decoder in ("counts", "moved"):
+            model.config = model.config.replace(decoder=decoder)
+            far[decoder] = energies(of, model, against)
+        far["the training half itself"] = energies(of, own_cells(of, store), against)
+        names = others.conditions["perturbation"].to_numpy().astype(str)
+        print(json.dumps({
+            "case": f"{name}, seen, other half of the cells", "n": len(names),
+            "energy distance": {k: round(float(np.nanmean(v)), 4) for k, v in far.items()},
+            "control cells + own mean delta minus": {
+                k: paired(far["control cells + own mean delta"], v, names)
+                for k, v in list(far.items())[1:]},
+        }), flush=True)  # fmt: skip
+
+
+def own_cells(of: Case, store: CellStore) -> list[np.ndarray]:
+    code = {k: i for i, k in enumerate(condition_keys(store.conditions))}
+    found = []
+    for key in of.test.keys:
+        rows = np.flatnonzero(store.arrays["condition"] == code[key])[:100]
+        found.append(store.dense(rows, log=store.unit == "counts"))
+    return found
+
+
 def sequence_like(screen_graph: Graph, rng: np.random.Generator) -> Features:
     """Return noisy vectors that say some of what a gene does, as a protein's sequence does.
 
@@ -191,13 +257,10 @@ def sequence_like(screen_graph: Graph, rng: np.random.Generator) -> Features:
     return Features(real_part.names, values + rng.normal(size=values.shape), "sequence-like")
 
 
-def ablation() -> None:
+def ablation(chosen: slice) -> None:
     """What the model knows of genes: features, the network, a rewired, an empty one, nothing."""
-    cases = [simulated(0, "unseen_perturbation"), simulated(1, "unseen_perturbation")]
-    cases += [simulated(0, "unseen_context")]
-    cases += [real("papalexi2021", "unseen_perturbation"),
-              real("perturbench_devel", "unseen_perturbation")]  # fmt: skip
-    for of in cases:
+    for open_case in ABLATION[chosen]:
+        of = open_case()
         (name, graph), *_ = of.graphs.items()
         rng = named_rng(0, "ablation", of.name)
         arms: dict[str, tuple[dict[str, Graph], Features | None]] = {
@@ -218,10 +281,9 @@ def ablation() -> None:
                 for k in made if k != "real"
             }  # fmt: skip
         print(json.dumps(row), flush=True)
-    print(json.dumps(op3_ablation()), flush=True)
 
 
-def op3_ablation() -> dict[str, Any]:
+def op3() -> dict[str, Any]:
     """Profiles alone, no genes perturbed: only compounds' fingerprints could be knowledge."""
     screen = open_screen(str(data_folder() / "op3/op3_signed_ranks_B_NK_T.npz"))
     truth = responses_of(screen)
@@ -244,11 +306,14 @@ def op3_ablation() -> dict[str, Any]:
 def main(chosen: list[str]) -> None:
     from benchmarks import state_cells
 
-    parts = {"transfer": transfer, "ablation": ablation, "masked": state_cells.masked,
-             "speed": state_cells.speed, "memory": state_cells.memory}  # fmt: skip
-    for name in chosen or list(parts):
-        print(json.dumps({"part": name}), flush=True)
-        parts[name]()
+    parts = {"seen": seen, "masked": state_cells.masked, "speed": state_cells.speed,
+             "memory": state_cells.memory, "op3": lambda: print(json.dumps(op3()))}  # fmt: skip
+    for part in chosen or [*parts, "transfer", "ablation"]:
+        name, _, number = part.partition(":")
+        print(json.dumps({"part": part}), flush=True)
+        one = slice(int(number), int(number) + 1) if number else slice(None)
+        {"transfer": lambda one=one: transfer(one), "ablation": lambda one=one: ablation(one),
+         **parts}[name]()  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -123,3 +123,22 @@ def test_reach_is_restored_to_the_bit() -> None:
     again = Reach.restore((arrays, json.loads(json.dumps(about))))
     asked = [("G07",), ("G01", "G02")], [np.ones(1), np.ones(2)]
     np.testing.assert_array_equal(again.of_targets(*asked), reach.of_targets(*asked))
+
+
+def test_with_one_context_noise_says_how_far_to_shrink(rng) -> None:
+    truth, _ = planted(rng, noise=0.0)
+    one = truth.select(truth.contexts == "x")
+    errors = {}
+    for noise in (0.02, 0.3):
+        halves = one.mean_cg + noise * rng.normal(size=(2, *one.mean_cg.shape)).astype(np.float32)
+        halves[:, one.is_control] = one.mean_cg[one.is_control]
+        measured = Responses(halves.mean(0)[None], one.conditions, one.readouts, one.unit, halves)
+        model = RelativeEffects.fit(RelativeEffectsConfig(), measured, None, rng)
+        predicted = model.predict(one.conditions)
+        errors[noise] = (
+            error(predicted.mean_cg, one.mean_cg),
+            error(measured.mean_cg, one.mean_cg),
+        )
+    # next to no noise: what was measured is believed; much of it: it is not
+    assert errors[0.02][0] < 2 * errors[0.02][1]
+    assert errors[0.3][0] < 0.5 * errors[0.3][1]

@@ -58,7 +58,7 @@ def batch_of(model: StateTransition, data, **settings):
 
 def test_permuting_the_cells_of_a_set_permutes_the_answer(case) -> None:
     model = shaken(built(case[3]))
-    rows = {k: v[3:5] for k, v in model._rows(case[1].conditions).items()}
+    rows = {k: v[3:5] for k, v in model.encode(case[1].conditions).items()}
     x = torch.from_numpy(model.controls.all_of("line1")[:12]).reshape(2, 6, -1)
     mask, order = torch.ones(2, 6, dtype=torch.bool), torch.tensor([4, 2, 0, 5, 1, 3])
     with torch.no_grad():
@@ -69,7 +69,7 @@ def test_permuting_the_cells_of_a_set_permutes_the_answer(case) -> None:
 
 def test_cells_of_a_set_see_each_other_and_pads_are_seen_by_none(case) -> None:
     model = shaken(built(case[3]))
-    rows = {k: v[3:4] for k, v in model._rows(case[1].conditions).items()}
+    rows = {k: v[3:4] for k, v in model.encode(case[1].conditions).items()}
     x = torch.from_numpy(model.controls.all_of("line1")[:6])[None]
     mask = torch.ones(1, 6, dtype=torch.bool)
     with torch.no_grad():
@@ -99,6 +99,18 @@ def test_untrained_it_predicts_its_closed_form_and_controls_exactly(case) -> Non
     np.testing.assert_allclose(
         shaken(model).predict(controls.conditions).mean_cg, controls.mean_cg, atol=1e-6
     )
+
+
+def test_what_was_measured_is_answered_by_the_closed_form_alone(case) -> None:
+    model = shaken(built(case[3]))
+    table = case[3].train.conditions.select(pl.exclude("n_cells", "status"))
+    effects = model.predict_perturbation_effects(table)
+    base = model._base.predict(table)
+    np.testing.assert_allclose(effects, base.delta_cg(), rtol=1e-3, atol=1e-4)
+    assert model.encode(table)["adds"].sum() == (~base.is_control).sum()
+    unseen = case[2].conditions.select(pl.exclude("n_cells", "status"))
+    other = model._base.predict(unseen).mean_cg - case[3].train.control_of(case[2].contexts)
+    assert np.abs(model.predict_perturbation_effects(unseen) - other).max() > 0.01
 
 
 def test_the_mean_moves_by_the_change_whatever_the_mix(case) -> None:

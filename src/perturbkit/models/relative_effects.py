@@ -84,7 +84,9 @@ class RelativeEffects:
         reached = reach.of_targets(targets_r, model._activities(targets_r, effects.context_r))
         model.strength_f = _strengths(reached * h_rg, rest, config.ridge)
         rest = rest - h_rg * np.tensordot(model.strength_f, reached, 1)
-        shrinkage = _chosen(rest, h_rg, effects.perturbation_r, config.shrinkages, unit)
+        shrinkage = _noise_to_signal(train, rest) if len(frame.contexts) == 1 else None
+        if shrinkage is None:
+            shrinkage = _chosen(rest, h_rg, effects.perturbation_r, config.shrinkages, unit)
         model.own_pg = _means(
             rest, h_rg, effects.perturbation_r, len(frame.perturbations), shrinkage * unit
         )
@@ -180,6 +182,18 @@ def _strengths(x_frg: np.ndarray, rest_rg: np.ndarray, ridge: float) -> np.ndarr
     if live.any():
         strength[live] = np.linalg.solve(gram + ridge * np.eye(len(gram)), right) / scale[live]
     return strength
+
+
+def _noise_to_signal(train: Responses, rest_rg: np.ndarray) -> float | None:
+    """Return the shrinkage that noise asks for, from the halves of the cells; None without any."""
+    if train.halves is None:
+        return None
+    gap = train.halves[0, ~train.is_control] - train.halves[1, ~train.is_control]
+    if np.isnan(gap).all():
+        return None
+    noise = float(np.nanmean(np.square(gap))) / 4
+    signal = float(np.square(rest_rg).mean()) - noise
+    return noise / max(signal, 1e-3 * noise)
 
 
 def _chosen(

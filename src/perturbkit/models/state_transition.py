@@ -145,6 +145,7 @@ class StateTransition(nn.Module):
         for i, key in enumerate(condition_keys(conditions)):
             if key in self._crossfitted:
                 rows["change"][i] = torch.from_numpy(self._crossfitted[key])
+                rows["adds"][i] = True
         return rows
 
     def _rows(self, table: pl.DataFrame) -> dict[str, Tensor]:
@@ -157,11 +158,13 @@ class StateTransition(nn.Module):
             change[~is_control] = np.nan_to_num(known)[~is_control]
         context = self.contexts.find(c.context for c in parsed)
         trained = set(self.about["trained"])
-        held_out = [k not in trained for k in condition_keys(table)]
+        held_out = np.array([k not in trained for k in condition_keys(table)], bool)
         return rows | {
             "change": torch.from_numpy(change),
             "context": torch.from_numpy(np.maximum(context, 0)),
-            "perturbed": torch.from_numpy(~is_control), "held_out": torch.tensor(held_out),
+            # what was measured needs no guess of what the closed form misses
+            "adds": torch.from_numpy(~is_control & (held_out | (self._base is None))),
+            "held_out": torch.from_numpy(held_out),
         }  # fmt: skip
 
     def loss(self, batch: CellBatch) -> Tensor:

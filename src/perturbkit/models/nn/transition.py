@@ -65,7 +65,8 @@ class TransitionNet(nn.Module):
             x_bsg: control cells in sets, log values.
             mask_bs: which cells are there.
             rows: each set's condition, first axis b: `targets` [b, k] and `n_targets`, `dose_um`,
-                `time_h`, `kind`, `change` [b, g] of the closed form, `context`, `perturbed`.
+                `time_h`, `kind`, `change` [b, g] of the closed form, `context`, and `adds`:
+                whether the network's part counts.
         """
         vector = condition_vectors(self.encoder, rows)
         vector = vector + self.from_change(rows["change"] / self.scale)
@@ -81,7 +82,7 @@ class TransitionNet(nn.Module):
             foretold = functional.softplus(self.foretell(out[:, 0].detach()))[:, 0].float()
             out = out[:, 1:]
         own = self.to_readouts(self.to_rank(out)).float() * self.scale
-        own = own * rows["perturbed"].to(own)[:, None, None]
+        own = own * rows["adds"].to(own)[:, None, None]
         return own + rows["change"][:, None], foretold
 
     def move(self, x_bsg: Tensor, change_bsg: Tensor, context_b: Tensor) -> Tensor:
