@@ -29,9 +29,9 @@ class StateTransitionConfig(Config):
     base: Literal["relative_effects", "none"] = "relative_effects"
     """the closed-form change that cells are moved by before the network adds its part; `none` is
     the published model"""
-    decoder: Literal["counts", "moved"] = "counts"
-    """how predicted cells are drawn: with whole counts (negative binomial), or as the network
-    moves them"""
+    decoder: Literal["counts", "moved"] = "moved"
+    """how predicted cells are drawn: as the network moves them, or with whole counts (negative
+    binomial), which lies a little farther from measured cells in energy distance"""
     confidence: bool = False
     """whether a token of each set foretells its loss"""
     graph_config: dict[str, dict[str, Any]] = Field(default_factory=dict)
