@@ -149,17 +149,17 @@ def speed() -> dict:
     x = dense(rows.x_ng)
     control = x[rows.code_n < 0].astype(np.float64)
     rng = np.random.default_rng(0)
-    p = len(fast.names)
+    p = len(fast.sources)
     pairs = [(int(a), int(b)) for a, b in rng.integers(p, size=(400, 2)) if a != b]
-    place = rows.readouts.encode(fast.names)
+    place = rows.readouts.encode(fast.sources)
     start = time.process_time()
     slow = []
     for a, b in pairs:
-        y = x[rows.code_n == rows.sources.index_of[fast.names[a]], place[b]].astype(np.float64)
+        y = x[rows.code_n == rows.sources.index_of[fast.sources[a]], place[b]].astype(np.float64)
         z = control[:, place[b]]
         slow.append((wasserstein_distance(y, z), mannwhitneyu(y, z).pvalue))
     each = (time.process_time() - start) / len(pairs)
-    ours = np.array([(fast.distance_pp[a, b], fast.p_value_pp[a, b]) for a, b in pairs])
+    ours = np.array([(fast.distance_pg[a, b], fast.p_value_pg[a, b]) for a, b in pairs])
     n_edges = p * (p - 1)
     return {
         "edges": n_edges, "seconds": seconds, "microseconds an edge": 1e6 * seconds / n_edges,

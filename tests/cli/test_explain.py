@@ -70,11 +70,90 @@ def test_a_run_is_explained_by_what_it_predicts(tmp_path):
     out = tmp_path / "grn.tsv"
     assert cli(["explain", str(run), "--method", "mean_shift", "-o", str(out)]) == 0
     assert pl.read_csv(out, separator="\t").height > 0
+    asked = ["explain", str(run), "--method", "mean_shift", "-o", str(out), "--impute"]
+    assert cli(asked) == 0
+    imputed = pl.read_csv(out, separator="\t")
+    assert set(imputed["imputed"]) == {0, 1}
+    assert imputed["source"].n_unique() > 12
+    change = imputed.filter(pl.col("imputed") == 0).group_by("target").agg(pl.col("weight").sum())
+    change.rename({"target": "gene"}).write_csv(tmp_path / "change.csv")
+    asked = ["explain", "regulators", str(run), "--response", str(tmp_path / "change.csv")]
+    assert cli([*asked, "-o", str(tmp_path / "who.tsv")]) == 0
+    assert pl.read_csv(tmp_path / "who.tsv", separator="\t").height >= 12
+
+
+def test_methods_and_files_are_scored_side_by_side(file, tmp_path, capsys):
+    simulated = simulate(SETTINGS, np.random.default_rng(0))
+    simulated.graph.save(tmp_path / "truth.tsv")
+    out = tmp_path / "scores.tsv"
+    truth, picture = str(tmp_path / "truth.tsv"), tmp_path / "curves.svg"
+    arguments = ["--screen", str(file), "--unit", "counts", "--truth", truth, "--every-readout"]
+    arguments += ["-o", str(out), "--draw", str(picture)]
+    networks = ["knockout_z", "correlation", truth]
+    assert cli(["explain", "score", *networks, "--folds", "2", *arguments]) == 0
+    shown = capsys.readouterr()
+    assert "# against interventions" in shown.out
+    assert "# against interventions, held-out perturbations" in shown.out
+    assert "knockout_z gives no edge from a gene whose perturbation it has not seen" in shown.err
+    table = pl.read_csv(out, separator="\t")
+    best = table.filter(pl.col("against") == "truth", pl.col("score") == "auroc")
+    by_name = dict(best.select("network", "value").iter_rows())
+    assert by_name["truth"] == 1.0
+    assert by_name["knockout_z"] > by_name["correlation"]
+    assert picture.is_file()
+
+
+def test_sets_behind_a_network_are_tested_and_a_file_is_drawn(tmp_path, capsys):
+    rows = [("a", f"t{i}", 9.0 - i) for i in range(8)] + [("b", f"u{i}", 1.0) for i in range(8)]
+    table = pl.DataFrame(rows, schema=["source", "target", "weight"], orient="row")
+    table.write_csv(tmp_path / "grn.tsv", separator="\t")
+    sets = ["module\tx\t" + "\t".join(f"t{i}" for i in range(7)),
+            "other\tx\t" + "\t".join(f"u{i}" for i in range(0, 8, 2)) + "\tt7"]  # fmt: skip
+    (tmp_path / "sets.gmt").write_text("\n".join(sets) + "\n")
+    genes = [*(f"t{i}" for i in range(8)), *(f"u{i}" for i in range(8)), "a", "b"]
+    (tmp_path / "measured.txt").write_text("\n".join([*genes, *(f"v{i}" for i in range(80))]))
+    out = tmp_path / "modules.tsv"
+    arguments = [str(tmp_path / "grn.tsv"), "--sets", str(tmp_path / "sets.gmt"), "-o", str(out)]
+    assert cli(["explain", "modules", *arguments]) == 0
+    narrow = pl.read_csv(out, separator="\t").row(0, named=True)
+    assert (
+        cli(["explain", "modules", *arguments, "--measured", str(tmp_path / "measured.txt")]) == 0
+    )
+    wide = pl.read_csv(out, separator="\t").row(0, named=True)
+    assert (wide["source"], wide["set"], wide["n_shared"]) == ("a", "module", 7)
+    assert wide["p_value"] < narrow["p_value"]
+    assert cli(["explain", "modules", *arguments, "--by", "module"]) == 0
+    assert pl.read_csv(out, separator="\t")["source"][0] in {"M1", "M2"}
+    assert cli(["explain", "modules", *arguments, "--by", "gene"]) == 2
+    assert "regulator or module" in capsys.readouterr().err
+    picture = tmp_path / "a.svg"
+    assert cli(["explain", "draw", str(tmp_path / "grn.tsv"), "-o", str(picture),
+                "--around", "a"]) == 0  # fmt: skip
+    assert "8 of 16 edges drawn" in capsys.readouterr().err
+    assert picture.is_file()
+
+
+def test_a_database_supports_only_what_the_screen_agrees_with(file, tmp_path, capsys):
+    simulated = simulate(SETTINGS, np.random.default_rng(0))
+    simulated.graph.save(tmp_path / "truth.tsv")
+    out = tmp_path / "grn.tsv"
+    arguments = ["explain", str(file), "--unit", "counts", "-o", str(out)]
+    assert cli([*arguments, "--prior", str(tmp_path / "truth.tsv")]) == 0
+    assert "# what databases add" in capsys.readouterr().out
+    assert pl.read_csv(out, separator="\t")["fdr"].max() <= 0.05
+    assert cli([*arguments, "--prior", "string"]) == 2
+    assert "give it with --graphs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["score", "direct"], "nothing to score against"),
+        (["score", "direct", "--truth", "t.tsv"], "must be inferred first"),
+        (["score", "knockoutz", "--screen", "simulated"], "did you mean 'knockout_z'"),
+        (["score", "grn.tsv", "--truth", "t.tsv"], "grn.tsv"),
+        (["simulated", "--impute"], "give a run's folder"),
+        (["draw", "grn.doc", "-o", "x.svg"], "grn.doc"),
         (["simulated", "--method", "magic"], "no network method named 'magic'"),
         (["nowhere.h5ad"], "nowhere.h5ad"),
         (["simulated", "-o", "grn.docx"], "graphml"),

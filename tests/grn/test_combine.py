@@ -7,7 +7,7 @@ import pytest
 from perturbkit.core.errors import SchemaError
 from perturbkit.core.graph import Graph
 from perturbkit.core.vocabulary import Vocabulary
-from perturbkit.grn.combine import mean_rank, supported
+from perturbkit.grn.combine import learned_gain, mean_rank, supported, supported_by
 from perturbkit.grn.from_model import from_model
 from perturbkit.grn.lagged import lagged, lagged_correlation
 
@@ -67,3 +67,34 @@ def test_only_models_that_learn_networks_give_one():
     assert from_model(Learned()) is ONE
     with pytest.raises(Exception, match="learns no network"):
         from_model(object())
+
+
+def agreement(share, seed=0):
+    """An inferred network of 200 edges, half of them likely, and a database of 60 of them."""
+    rng = np.random.default_rng(seed)
+    names = [f"g{i}" for i in range(25)]
+    pairs = [(a, b) for a in names for b in names if a != b]
+    chosen = [pairs[int(i)] for i in rng.permutation(len(pairs))[:200]]
+    likely = np.r_[np.full(100, 0.9), np.full(100, 0.05)]
+    found = graph([(a, b, p, 1) for (a, b), p in zip(chosen, likely, strict=True)], names,
+                  probability=pl.Series(likely), fdr=pl.Series(1 - likely),
+                  effect_fdr=pl.Series(np.zeros(200)))  # fmt: skip
+    n = round(60 * share)
+    known = [*chosen[:n], *chosen[100 : 160 - n]]
+    return found, graph([(a, b, 1.0, 0) for a, b in known], names)
+
+
+def test_a_database_gets_as_much_say_as_it_agrees():
+    found, good = agreement(0.9)
+    assert learned_gain(found, good) > 1.0
+    for share in (0.5, 0.1):
+        assert learned_gain(*agreement(share)) == pytest.approx(0.0, abs=0.2)
+    joined, rows = supported_by(found, {"good": good, "useless": agreement(0.1, seed=0)[1]})
+    assert [r["network"] for r in rows] == ["good", "useless"]
+    assert rows[0]["shared_edges"] == 60
+    assert joined.columns["probability"][0] > found.columns["probability"][0]
+    # rates follow the probabilities, never below those of the effects
+    assert joined.columns["fdr"][0] == pytest.approx(1 - joined.columns["probability"][0], abs=1e-5)
+    doubtful = found.select(np.arange(200))
+    doubtful.columns["effect_fdr"][:] = 0.4
+    assert supported(doubtful, good).columns["fdr"].min() == pytest.approx(0.4)

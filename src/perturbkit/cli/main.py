@@ -12,7 +12,7 @@ from perturbkit.cli.check import check
 from perturbkit.cli.de import de
 from perturbkit.cli.demo import demo
 from perturbkit.cli.design import app as design
-from perturbkit.cli.explain import explain
+from perturbkit.cli.explain import app as explain
 from perturbkit.cli.fit import fit
 from perturbkit.cli.graph import app as graph
 from perturbkit.cli.hyperperturb import hyperperturb
@@ -37,7 +37,6 @@ app.command("fit")(fit)
 app.command("predict")(predict)
 app.command("score")(score)
 app.command("report")(report)
-app.command("explain")(explain)
 app.command("check")(check)
 app.command("prepare")(prepare)
 app.command("de")(de)
@@ -45,6 +44,7 @@ app.command("names")(names)
 app.command("hyperperturb")(hyperperturb)
 app.command("benchmark")(benchmark)
 app.add_typer(cells, name="cells")
+app.add_typer(explain, name="explain")
 app.add_typer(graph, name="graph")
 app.add_typer(design, name="design")
 app.add_typer(vcc, name="vcc")

@@ -9,7 +9,7 @@ from scipy.special import expit
 from perturbkit.core.condition import Condition
 from perturbkit.data.simulate import SimulationConfig, World, draw_world
 from perturbkit.design.metrics import ancestor_concordance, average_precision, level_tau
-from perturbkit.grn.spike_slab import regress
+from perturbkit.grn.spike_slab import Carried, RatePrior, regress
 
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
@@ -262,12 +262,13 @@ def direct_scores(evidence: Evidence) -> np.ndarray:
     se = np.where(own, np.inf, (evidence.noise / np.sqrt(n_i))[:, None])
     allowed = np.ones((len(seen), n), bool)
     allowed[np.arange(len(seen)), seen] = False
-    own = own[:, seen]
-    total = regress(y, se, own.astype(float), allowed, predictor_prior=REGULATOR_PRIOR)
+    own, prior = own[:, seen], RatePrior(predictor=REGULATOR_PRIOR)
+    total = regress(y, se, own.astype(float), allowed, prior=prior)
     lost = np.clip(own @ total.mean_kg[:, seen] / -FULL_LOSS, -1.5, 1.5)
     lost[np.abs(lost) < 0.01] = 0.0
     lost[own] = 1.0
-    found = regress(y, se, lost, allowed, misfit=0.3, predictor_prior=REGULATOR_PRIOR, own_ik=own)
+    carried = Carried.of(lost, misfit=0.3, own_ik=own)
+    found = regress(y, se, lost, allowed, carried=carried, prior=prior)
     size = np.abs(found.mean_kg)
     # probability first; among equals the larger effect
     scores[seen] = found.probability_kg + 1e-3 * size / (1 + size)

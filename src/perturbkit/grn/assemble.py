@@ -76,3 +76,12 @@ def benjamini_hochberg(p_values: np.ndarray) -> np.ndarray:
     adjusted = np.full(flat.shape, np.nan)
     adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
     return adjusted.reshape(np.shape(p_values))
+
+
+def bayesian_fdr(probability: np.ndarray) -> np.ndarray:
+    """Return for each edge the mean probability of error among all at least as likely."""
+    flat = probability.ravel()
+    order = np.argsort(-flat, kind="stable")
+    rate = np.empty(len(flat))
+    rate[order] = np.cumsum(1 - flat[order]) / np.arange(1, len(flat) + 1)
+    return rate.reshape(probability.shape)

@@ -19,7 +19,9 @@ class GrnCard(Card):
     directed: bool = True
     """whether an edge says which gene regulates which"""
     interventional: bool = True
-    """whether it uses what was perturbed; such a method gives edges from perturbed targets only"""
+    """whether it uses what was perturbed"""
+    imputes: bool = False
+    """whether it predicts perturbations that were never made; what it says of them is a guess"""
     calibrated: bool = False
     """whether its edges carry `probability` and `fdr`"""
     max_genes: int | None = None

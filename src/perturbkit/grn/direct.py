@@ -5,19 +5,24 @@ from scipy.special import ndtr
 
 from perturbkit.core.graph import Graph
 from perturbkit.core.screen import Screen
-from perturbkit.grn.assemble import benjamini_hochberg, graph_of_scores
+from perturbkit.grn.assemble import bayesian_fdr, benjamini_hochberg, graph_of_scores
 from perturbkit.grn.card import GrnCard
 from perturbkit.grn.contrast import Contrast
 from perturbkit.grn.effects import Effects, effects_of_rows
 from perturbkit.grn.expression import rows_of
 from perturbkit.grn.knockout_z import activity_sign
 from perturbkit.grn.null import calibrate, null_of
-from perturbkit.grn.spike_slab import Posterior, regress
+from perturbkit.grn.spike_slab import Carried, Posterior, RatePrior, regress
 
 MISFIT = 0.3
 """Relative error allowed to what the paths over other perturbed genes predict."""
+MAX_RATE = 0.45
+"""No pair is likelier than this before its data are seen: a master regulator moves most genes over
+others, and would be taken to regulate every one directly."""
 MAX_LOSS = 1.5
 """A gene cannot lose more than its whole activity; more is noise."""
+UNSEEN_LOSS = 0.4
+"""Typical share of its activity that a gene loses under a regulator's perturbation."""
 FULL_LOSS = 2.3
 """The log fold change of a knock-out's own activity."""
 
@@ -35,7 +40,7 @@ def direct(screen: Screen, rng: np.random.Generator) -> Graph:
        source, so that the many effects of some targets lend none to a target without.
 
     Edges start at perturbed targets only: what a gene without a perturbation regulates is not
-    identified by these data. "Direct" means relative to the perturbed genes.
+    identified by these data. "Direct" means past no other gene that is perturbed and measured.
 
     Args:
         screen: cells, or profiles of single perturbations.
@@ -43,7 +48,8 @@ def direct(screen: Screen, rng: np.random.Generator) -> Graph:
 
     Returns:
         Edges with `weight` (calibrated z-score times probability), `sign` (of the regulation),
-        `probability`, `fdr` and `effect` (log fold change, or in the unit of the values).
+        `probability`, `fdr`, `effect` (log fold change, or in the unit of the values) and
+        `effect_fdr`, the rate of the total effect, direct or not.
 
     Source:
         inspre (Brown et al. 2023, arXiv 2206.01152) for the inverse of total effects; the noise
@@ -72,6 +78,7 @@ def direct(screen: Screen, rng: np.random.Generator) -> Graph:
             "probability": probability.astype(np.float32),
             "fdr": rate.astype(np.float32),
             "effect": posterior.mean_kg.astype(np.float32),
+            "effect_fdr": np.nan_to_num(by_null, nan=1.0).astype(np.float32),
         },
     )
 
@@ -95,19 +102,29 @@ def direct_effects(effects: Effects, z_pg: np.ndarray) -> Posterior:
     se_used = se.copy()
     se_used[measured, own[measured]] = np.inf
     total = regress(effects.delta_pg, se_used, np.eye(len(own)), allowed)
-    lost = lost_activity(effects, z_pg, total)
-    return regress(effects.delta_pg, se_used, lost, allowed, misfit=MISFIT)
+    lost, variance = lost_activity(effects, z_pg, total)
+    return regress(effects.delta_pg, se_used, lost, allowed, misfit=MISFIT, x_variance_ik=variance)
 
 
-def lost_activity(effects: Effects, z_pg: np.ndarray, total: Posterior) -> np.ndarray:
+def lost_activity(
+    effects: Effects, z_pg: np.ndarray, total: Posterior
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the share of each perturbed gene's own change that each perturbation causes, [i, k].
 
     One on the diagonal. A knock-out takes all of a gene's expression, whatever is left of its
     RNA; other kinds are measured by the change of the gene's own readout, where that is clear.
+
+    Returns:
+        The shares, and the variance of their errors. Where a gene's readout is too faint to show
+        any loss, the variance is that of shares in general: how often the perturbation changes a
+        readout times the squared size of what is lost then. A gene that is no readout carries
+        nothing, and nothing is said of what it might: direct means past the genes measured.
     """
     p = len(effects.sources)
     lost = np.eye(p)
     own = effects.own_p
+    variance = np.zeros((p, p))
+    unseen = total.probability_kg.mean(1) * UNSEEN_LOSS**2
     for k in np.flatnonzero(own >= 0):
         seen = effects.delta_pg[k, own[k]]
         clear = abs(z_pg[k, own[k]]) > 3
@@ -115,20 +132,14 @@ def lost_activity(effects: Effects, z_pg: np.ndarray, total: Posterior) -> np.nd
         whole = -FULL_LOSS if effects.is_log else -effects.control_g[own[k]]
         full = seen if clear and effects.kind_p[k] != "ko" else whole
         if abs(full) < 3 * float(np.nanmedian(effects.se_pg[:, own[k]])):
+            variance[:, k] = unseen
             continue
         lost[:, k] = np.clip(total.mean_kg[:, own[k]] / full, -MAX_LOSS, MAX_LOSS)
         lost[np.abs(lost[:, k]) < 0.01, k] = 0.0
+        variance[:, k] = np.minimum(total.variance_kg[:, own[k]] / full**2, MAX_LOSS**2)
         lost[k, k] = 1.0
-    return lost
-
-
-def bayesian_fdr(probability: np.ndarray) -> np.ndarray:
-    """Return for each edge the mean probability of error among all at least as likely."""
-    flat = probability.ravel()
-    order = np.argsort(-flat, kind="stable")
-    rate = np.empty(len(flat))
-    rate[order] = np.cumsum(1 - flat[order]) / np.arange(1, len(flat) + 1)
-    return rate.reshape(probability.shape)
+    np.fill_diagonal(variance, 0.0)
+    return lost, variance
 
 
 card = GrnCard(

@@ -132,14 +132,26 @@ def auroc(score: np.ndarray, truth: np.ndarray) -> float:
 
 def average_precision(score: np.ndarray, truth: np.ndarray) -> float:
     """Return the mean precision at each true pair, tied scores entering together; NaN without."""
-    if not truth.any():
+    return weighted_average_precision(score, truth, np.ones(len(truth)))
+
+
+def weighted_average_precision(score: np.ndarray, truth: np.ndarray, weight: np.ndarray) -> float:
+    """Return average precision where pairs count by their weight, as in a bootstrap; NaN without.
+
+    Args:
+        score: larger is likelier.
+        truth: booleans.
+        weight: how often each pair counts, not negative.
+    """
+    n_true = float(weight[truth].sum())
+    if not n_true:
         return float("nan")
     order = np.argsort(-score, kind="stable")
-    ranked, hit = score[order], truth[order]
+    ranked = score[order]
     last = np.r_[np.flatnonzero(np.diff(ranked)), len(ranked) - 1]
-    found = np.cumsum(hit)[last]
-    precision = found / (last + 1)
-    return float((np.diff(np.r_[0, found]) * precision).sum() / truth.sum())
+    found, seen = np.cumsum((weight * truth)[order])[last], np.cumsum(weight[order])[last]
+    precision = np.divide(found, seen, out=np.zeros_like(found), where=seen > 0)
+    return float((np.diff(np.r_[0, found]) * precision).sum() / n_true)
 
 
 def calibration_table(probability: np.ndarray, truth: np.ndarray, n_bins: int = 10) -> np.ndarray:

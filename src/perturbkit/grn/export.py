@@ -1,13 +1,14 @@
 """Networks as files: tab-separated, GraphML for graph tools, SIF for Cytoscape."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from perturbkit.core.errors import FileError
-from perturbkit.core.files import atomic_path, write_text
+from perturbkit.core.files import atomic_path, existing, write_text
 from perturbkit.core.graph import Graph
 
 COLUMNS = ("source", "target", "weight", "sign", "probability", "fdr")
@@ -30,6 +31,38 @@ def save_graph(graph: Graph, path: str | Path) -> None:
         FileError: another suffix, or the file cannot be written.
     """
     _WRITERS[checked_suffix(path)](graph, Path(path))
+
+
+def load_graph(path: str | Path) -> Graph:
+    """Read a network that `save_graph` wrote, or any table of edges, SIF or GraphML.
+
+    A table's columns `probability` and `fdr` are kept, where every edge has them.
+
+    Raises:
+        FileError: missing, cut short, or another suffix.
+        SchemaError: the columns of sources and targets are not found.
+    """
+    from perturbkit.graphs.read import read_graph
+
+    path = existing(path, "network file")
+    names = [s for s in path.suffixes if s != ".gz"]
+    suffix = names[-1].lower() if names else ""
+    if suffix in (".sif", ".graphml"):
+        return read_graph(suffix[1:], path)
+    if suffix not in (".tsv", ".csv", ".txt"):
+        message = f"{path} ends in {suffix or 'no suffix'!r}; networks end in {', '.join(_WRITERS)}"
+        raise FileError(message)
+    graph = read_graph("edge_list", path)
+    separator = "," if suffix == ".csv" else "\t"
+    table = pl.read_csv(path, separator=separator, infer_schema_length=None)
+    if not {"source", "target"} <= set(table.columns):
+        return graph
+    more = [c for c in ("probability", "fdr") if c in table.columns]
+    kept = [c for c in more if table[c].dtype.is_numeric() and not table[c].null_count()]
+    place = {pair: i for i, pair in enumerate(table.select("source", "target").iter_rows())}
+    ends = np.array(graph.nodes.names, dtype=object)
+    order = [place[pair] for pair in zip(ends[graph.source], ends[graph.target], strict=True)]
+    return replace(graph, columns={c: table[c].to_numpy()[order] for c in kept})
 
 
 def checked_suffix(path: str | Path) -> str:

@@ -25,8 +25,63 @@ class Posterior:
     """that the coefficient is not zero"""
     mean_kg: np.ndarray
     """posterior mean, zero included"""
+    variance_kg: np.ndarray
+    """posterior variance, that between zero and not zero included"""
     log_odds_kg: np.ndarray
     """log odds that it is not zero; minus infinity where it may not be"""
+
+
+@dataclass(frozen=True)
+class RatePrior:
+    """How the rates of edges are pulled together."""
+
+    predictor: float = PREDICTOR_PRIOR
+    """weight of the mean rate against a predictor's own, in edges; the smaller, the more a
+    predictor without clear edges is taken to have none"""
+    most: float = MAX_RATE
+    """no pair is likelier than this before its data are seen"""
+
+
+@dataclass(frozen=True, eq=False)
+class Carried:
+    """How uncertain it is what predictors carry into rows that are not their own: variances."""
+
+    of_mean_ik: np.ndarray
+    """times the squared mean of a coefficient"""
+    of_variance_ik: np.ndarray
+    """times its variance"""
+
+    @classmethod
+    def of(
+        cls,
+        x_ik: np.ndarray,
+        *,
+        misfit: float = 0.0,
+        x_variance_ik: np.ndarray | None = None,
+        own_ik: np.ndarray | None = None,
+    ) -> "Carried":
+        """Return the variances that a design implies.
+
+        Args:
+            x_ik: the design.
+            misfit: relative error of what is carried: the straight line between cause and effect
+                is only a model.
+            x_variance_ik: error variance of the design. What it and the coefficients leave open of
+                the effects that predictors carry counts as noise; by default both are certain.
+            own_ik: entries of x that are no guess, such as the gene that an observation knocks
+                out, and carry nothing; by default the diagonal of a square x.
+        """
+        if own_ik is None:
+            own_ik = np.eye(*x_ik.shape, dtype=bool) & (x_ik.shape[0] == x_ik.shape[1])
+        square = np.where(own_ik, 0.0, x_ik**2)
+        if x_variance_ik is None:
+            return cls(misfit**2 * square, np.zeros_like(square))
+        error = np.where(own_ik, 0.0, x_variance_ik)
+        return cls(misfit**2 * square + error, square + error)
+
+    def variance(self, mean_kg: np.ndarray, variance_kg: np.ndarray) -> np.ndarray:
+        """Return the variance that is added to each observation, [i, g]."""
+        return self.of_mean_ik @ mean_kg**2 + self.of_variance_ik @ variance_kg
 
 
 def regress(
@@ -35,9 +90,8 @@ def regress(
     x_ik: np.ndarray,
     allowed_kg: np.ndarray,
     *,
-    misfit: float = 0.0,
-    predictor_prior: float = PREDICTOR_PRIOR,
-    own_ik: np.ndarray | None = None,
+    carried: Carried | None = None,
+    prior: RatePrior | None = None,
 ) -> Posterior:
     """Fit y = x b + noise by variational Bayes with a spike at zero and slabs of three widths.
 
@@ -49,12 +103,8 @@ def regress(
         se_ig: standard errors of the observations; infinite leaves one out.
         x_ik: observations by predictors, mostly zero off the diagonal.
         allowed_kg: which coefficients may differ from zero.
-        misfit: relative error of what several predictors explain together, added to the noise:
-            the straight line between cause and effect is only a model.
-        predictor_prior: weight of the mean rate against a predictor's own, in edges; the smaller,
-            the more a predictor without clear edges is taken to have none.
-        own_ik: entries of x that are no guess, such as the gene that an observation knocks out: the
-            misfit is not of them; by default the diagonal of a square x.
+        carried: how uncertain it is what predictors carry into other rows; by default certain.
+        prior: how far rates are pulled together, and their largest.
 
     Source:
         Carbonetto & Stephens 2012, doi:10.1214/12-BA703 (coordinate updates), with a mixture of
@@ -68,13 +118,15 @@ def regress(
     shape = allowed_kg.shape
     rate = np.where(allowed_kg, _first_rate(y, base, allowed_kg), 0.0)
     mean, probability, log_odds = np.zeros(shape), np.zeros(shape), np.full(shape, -np.inf)
+    spread = np.zeros(shape)
+    carried, prior = carried or Carried.of(x_ik), prior or RatePrior()
     fitted = np.zeros_like(y)
     rows = [np.flatnonzero(x_ik[:, k]) for k in range(x_ik.shape[1])]
     for sweep in range(N_SWEEPS):
         before = probability.copy()
         shares = np.zeros(len(slabs))
         with np.errstate(divide="ignore"):
-            precision = 1 / (variance + _misfit_variance(x_ik, mean, misfit, own_ik))
+            precision = 1 / (variance + carried.variance(mean, spread))
         for k, row in enumerate(rows):
             x = x_ik[row, k]
             a = (x**2) @ precision[row]
@@ -83,14 +135,15 @@ def regress(
             probability[k] = expit(log_odds[k])
             part_cg = share_cg * probability[k]
             new = (part_cg * width_cg * b).sum(0)
+            spread[k] = (part_cg * (width_cg + (width_cg * b) ** 2)).sum(0) - new**2
             fitted[row] += x[:, None] * (new - mean[k])
             mean[k] = new
             shares += part_cg.sum(1)
-        rate = _rates(probability, allowed_kg, predictor_prior)
+        rate = _rates(probability, allowed_kg, prior)
         weight = (shares + 1) / (shares.sum() + len(slabs))
         if sweep > 2 and np.abs(probability - before).max() < TOLERANCE:
             break
-    return Posterior(probability, mean, log_odds)
+    return Posterior(probability, mean, spread, log_odds)
 
 
 def _slab_variances(y_ig: np.ndarray, se_ig: np.ndarray) -> np.ndarray:
@@ -115,18 +168,6 @@ def _first_rate(y_ig: np.ndarray, se_ig: np.ndarray, allowed_kg: np.ndarray) -> 
     return float(np.clip(share, 1 / max(allowed_kg.sum(), 2), 0.3))
 
 
-def _misfit_variance(
-    x_ik: np.ndarray, mean_kg: np.ndarray, misfit: float, own_ik: np.ndarray | None
-) -> np.ndarray:
-    if not misfit:
-        return np.zeros((x_ik.shape[0], mean_kg.shape[1]))
-    if own_ik is not None:
-        carried = np.where(own_ik, 0.0, x_ik)
-    else:
-        carried = x_ik - np.diag(np.diag(x_ik)) if x_ik.shape[0] == x_ik.shape[1] else x_ik
-    return misfit**2 * (carried**2 @ mean_kg**2)
-
-
 def _coordinate(
     a_g: np.ndarray, b_g: np.ndarray, rate_g: np.ndarray, slabs: np.ndarray, weight: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -143,13 +184,13 @@ def _coordinate(
     return part / total, width_cg, odds
 
 
-def _rates(probability_kg: np.ndarray, allowed_kg: np.ndarray, prior: float) -> np.ndarray:
+def _rates(probability_kg: np.ndarray, allowed_kg: np.ndarray, prior: RatePrior) -> np.ndarray:
     """Return the prior rate of each pair: overall rate x predictor's factor x response's factor."""
     n = max(int(allowed_kg.sum()), 2)
     mean_rate = max(float(probability_kg.sum()) / n, 1 / n)
     expected_k = mean_rate * allowed_kg.sum(1)
-    factor_k = (probability_kg.sum(1) + prior) / (expected_k + prior)
+    factor_k = (probability_kg.sum(1) + prior.predictor) / (expected_k + prior.predictor)
     expected_g = mean_rate * (factor_k @ allowed_kg)
     factor_g = (probability_kg.sum(0) + RESPONSE_PRIOR) / (expected_g + RESPONSE_PRIOR)
-    rate = np.minimum(mean_rate * factor_k[:, None] * factor_g, MAX_RATE)
+    rate = np.minimum(mean_rate * factor_k[:, None] * factor_g, prior.most)
     return np.where(allowed_kg, rate, 0.0)
