@@ -101,9 +101,11 @@ def direct_effects(effects: Effects, z_pg: np.ndarray) -> Posterior:
     # the row in which a gene itself is perturbed says nothing of what regulates it
     se_used = se.copy()
     se_used[measured, own[measured]] = np.inf
-    total = regress(effects.delta_pg, se_used, np.eye(len(own)), allowed)
+    prior = RatePrior(most=MAX_RATE)
+    total = regress(effects.delta_pg, se_used, np.eye(len(own)), allowed, prior=prior)
     lost, variance = lost_activity(effects, z_pg, total)
-    return regress(effects.delta_pg, se_used, lost, allowed, misfit=MISFIT, x_variance_ik=variance)
+    carried = Carried.of(lost, misfit=MISFIT, x_variance_ik=variance)
+    return regress(effects.delta_pg, se_used, lost, allowed, carried=carried, prior=prior)
 
 
 def lost_activity(
