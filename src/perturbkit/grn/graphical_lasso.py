@@ -31,13 +31,13 @@ def graphical_lasso(screen: Screen, rng: np.random.Generator) -> Graph:
     r = correlations(centred(rows))
     varies = np.flatnonzero(np.diag(r) > 0)
     score = np.zeros_like(r)
-    inner = np.zeros((len(varies), len(varies)))
+    inner = partial = np.zeros((len(varies), len(varies)))
     for penalty in PATH:
         precision = sparse_precision(r[np.ix_(varies, varies)], float(penalty))
         scale = 1 / np.sqrt(np.diag(precision))
         partial = -precision * np.outer(scale, scale)
         new = (inner == 0) & (np.abs(partial) > 1e-10)
-        inner[new] = np.sign(partial[new]) * penalty
+        inner = np.where(new, np.sign(partial) * penalty, inner)
     score[np.ix_(varies, varies)] = inner + np.sign(inner) * np.abs(partial)
     return graph_of_scores(
         score, rows.readouts, rows.readouts, name="graphical_lasso", directed=False

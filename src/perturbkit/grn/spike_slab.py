@@ -71,12 +71,13 @@ class Carried:
             own_ik: entries of x that are no guess, such as the gene that an observation knocks
                 out, and carry nothing; by default the diagonal of a square x.
         """
-        if own_ik is None:
-            own_ik = np.eye(*x_ik.shape, dtype=bool) & (x_ik.shape[0] == x_ik.shape[1])
-        square = np.where(own_ik, 0.0, x_ik**2)
+        square_design = x_ik.shape[0] == x_ik.shape[1]
+        usual = np.eye(*x_ik.shape, dtype=bool) & square_design
+        own = usual if own_ik is None else own_ik
+        square = np.where(own, 0.0, x_ik**2)
         if x_variance_ik is None:
             return cls(misfit**2 * square, np.zeros_like(square))
-        error = np.where(own_ik, 0.0, x_variance_ik)
+        error = np.where(own, 0.0, x_variance_ik)
         return cls(misfit**2 * square + error, square + error)
 
     def variance(self, mean_kg: np.ndarray, variance_kg: np.ndarray) -> np.ndarray:
