@@ -154,6 +154,8 @@ def test_a_database_supports_only_what_the_screen_agrees_with(file, tmp_path, ca
         (["score", "grn.tsv", "--truth", "t.tsv"], "grn.tsv"),
         (["simulated", "--impute"], "give a run's folder"),
         (["draw", "grn.doc", "-o", "x.svg"], "grn.doc"),
+        (["simulated", "--draw", "x.docx"], "end a picture's name in .svg"),
+        (["score", "direct", "--screen", "simulated", "--draw", "x"], "no suffix"),
         (["simulated", "--method", "magic"], "no network method named 'magic'"),
         (["nowhere.h5ad"], "nowhere.h5ad"),
         (["simulated", "-o", "grn.docx"], "graphml"),

@@ -84,12 +84,14 @@ def network(  # noqa: PLR0913, PLR0917  (the options of one question)
     from perturbkit.core.rng import named_rng
     from perturbkit.grn import GRN_METHODS
     from perturbkit.grn.combine import supported_by
-    from perturbkit.grn.draw import draw_graph
+    from perturbkit.grn.draw import checked_picture, draw_graph
     from perturbkit.grn.explain import strongest
     from perturbkit.grn.export import checked_suffix, edge_table, save_graph
     from perturbkit.recipes import networks
 
     checked_suffix(out)
+    if draw is not None:
+        checked_picture(draw)
     limit = fdr if fdr is not None or not GRN_METHODS[method].calibrated else 0.05
     priors = networks.priors_of(prior or (), graphs)
     # what a database raises may pass the limit only then
@@ -174,9 +176,12 @@ def score(  # noqa: PLR0913  (the options of one question)
 ) -> None:
     """Score networks: held-out cells and perturbations, databases, a known truth."""
     from perturbkit.cli.tables import print_table
+    from perturbkit.grn.draw import checked_picture
     from perturbkit.grn.draw_curves import draw_curves
     from perturbkit.recipes.network_scores import ScoreRequest, compared, score_request
 
+    if draw is not None:
+        checked_picture(draw)
     found = score_request(ScoreRequest(
         networks=networks, screen=screen, unit=unit, truth=_text(truth), graphs=_text(graphs),
         standards=standard or (), every_readout=every_readout, n_edges=edges,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from perturbkit.core.errors import unknown_name
+from perturbkit.core.errors import FileError, unknown_name
 from perturbkit.core.files import atomic_path
 from perturbkit.core.graph import Graph
 
@@ -13,6 +13,20 @@ MAX_DRAWN = 50
 """The most edges drawn; more cannot be read."""
 COLOURS = {1: "#2b6cb0", -1: "#c05621", 0: "#718096"}
 """Activation, repression, not known; told apart by the colour-blind, and by the arrow's end."""
+
+
+PICTURES = (".svg", ".png", ".pdf")
+"""What pictures end in."""
+
+
+def checked_picture(path: str | Path) -> Path:
+    """Return the path, or raise FileError if its suffix is not that of a picture."""
+    path = Path(path)
+    if path.suffix.lower() not in PICTURES:
+        found = path.suffix or "no suffix"
+        message = f"{path} ends in {found!r}; end a picture's name in {', '.join(PICTURES)}"
+        raise FileError(message)
+    return path
 
 
 def around(graph: Graph, genes: Sequence[str] = (), *, n_edges: int = MAX_DRAWN) -> Graph:
@@ -54,10 +68,12 @@ def draw_graph(
 
     Raises:
         UnknownNameError: a gene is not in the network.
+        FileError: the path does not end in one of PICTURES.
     """
     import networkx as nx
     from matplotlib.figure import Figure
 
+    path = checked_picture(path)
     drawn = around(graph, genes, n_edges=n_edges)
     names = drawn.nodes.names
     arrows = nx.DiGraph()
@@ -67,6 +83,17 @@ def draw_graph(
     place = nx.spring_layout(
         arrows, seed=int(rng.integers(2**31)), k=1.6 / max(len(arrows), 1) ** 0.5
     )
+    # distances along edges, so that regulators of the same genes do not lie on each other
+    apart = dict(nx.all_pairs_shortest_path_length(arrows.to_undirected()))
+    far = 1 + max((d for row in apart.values() for d in row.values()), default=0)
+    degree = dict(arrows.degree())
+    wanted = {
+        a: {b: apart[a].get(b, far) + (0.8 if min(degree[a], degree[b]) > 1 else 0.0)
+            for b in arrows if b != a}
+        for a in arrows
+    }  # fmt: skip
+    if len(arrows) > 2:
+        place = nx.kamada_kawai_layout(arrows, dist=wanted, pos=place)
     figure = Figure(figsize=(8, 8), layout="constrained")
     axes = figure.add_subplot()
     axes.set_axis_off()

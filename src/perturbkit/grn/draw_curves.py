@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from perturbkit.core.files import atomic_path
+from perturbkit.grn.draw import checked_picture
 
 COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b83280", "#718096", "#975a16", "#285e61")
 """Told apart in this order also by most of the colour-blind; markers repeat the difference."""
@@ -32,6 +33,7 @@ def draw_curves(table: pl.DataFrame, path: str | Path) -> int:
     """
     from matplotlib.figure import Figure
 
+    path = checked_picture(path)
     table = table.with_columns(pl.col("score").str.strip_suffix(" (curve)"))
     table = table.filter(
         pl.col("score").is_in(list(AXES))
