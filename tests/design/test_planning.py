@@ -50,3 +50,13 @@ def test_plans_reach_the_power_cheapest_first():
     assert (plans["power"] >= 0.8).all()
     assert plans["cost"].is_sorted()
     assert not plan_table(Pilot(1.0, 0.2, 5.0), 0.1, 500, Prices()).height
+
+
+def test_deeper_reads_pay_only_where_counting_is_the_noise():
+    pilot = Pilot(1.0, 0.0, 0.0, counting_share=0.5)
+    assert variance(pilot, 1, 10, 1, depth=2.0) == pytest.approx(0.075)
+    assert variance(pilot, 1, 10, 1) == pytest.approx(0.1)
+    assert variance(Pilot(1.0, 0.0, 0.0), 1, 10, 1, depth=4.0) == pytest.approx(0.1)
+    plans = plan_table(Pilot(1.0, 0.1, 0.05, counting_share=0.9), 1.0, 500, Prices(cell=5.0))
+    assert plans["depth"][0] > 1
+    assert set(plan_table(Pilot(1.0, 0.1, 0.05), 1.0, 500, Prices())["depth"]) == {1.0}

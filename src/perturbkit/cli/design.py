@@ -2,13 +2,18 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from perturbkit.core.campaign import Campaign
-    from perturbkit.design.knowledge import Knowledge
+from perturbkit.cli.design_inputs import (
+    Sources,
+    campaign_knowledge,
+    data_folder,
+    pool_knowledge,
+    read_pilot,
+    write_order_list,
+)
 
 app = typer.Typer(no_args_is_help=True, help="Choose the next experiments, round by round.")
 
@@ -18,6 +23,13 @@ Graphs = Annotated[
 ]
 Essentials = Annotated[
     Path | None, typer.Option(help="List of essential genes, such as CEGv2.txt.")
+]
+Earlier = Annotated[
+    list[Path] | None,
+    typer.Option(help="Earlier screen of the same genes, in a format of `replay` (repeatable)."),
+]
+Expressed = Annotated[
+    Path | None, typer.Option(help="List of genes that the cells express, a name on each line.")
 ]
 Threshold = Annotated[float | None, typer.Option(help="Score from which a condition is a hit.")]
 OutFile = Annotated[Path | None, typer.Option("--out", "-o", help="Also write it here, as CSV.")]
@@ -29,6 +41,12 @@ class Objective(StrEnum):
     hits = "hits"
     model = "model"
     network = "network"
+
+
+DEFAULT_POLICY = {
+    Objective.hits: "warm_kernels", Objective.model: "prior_kernels", Objective.network: "random",
+}  # fmt: skip
+"""Policies by objective; a network campaign chooses by information, whatever its policy."""
 
 
 class Side(StrEnum):
@@ -46,7 +64,9 @@ def new(  # noqa: PLR0913
     pool: Annotated[Path, typer.Option(help="CSV with a column gene or perturbation.")],
     budget: Annotated[float, typer.Option(help="What may be spent; a condition costs 1.")] = 640,
     batch: Annotated[int, typer.Option(help="Conditions in a round.")] = 128,
-    policy: Annotated[str, typer.Option(help="See `perturbkit list policies`.")] = "committee",
+    policy: Annotated[
+        str | None, typer.Option(help="See `perturbkit list policies`; by default the objective's.")
+    ] = None,
     objective: Annotated[Objective, typer.Option(help="What the campaign is after.")] = (
         Objective.hits
     ),
@@ -65,9 +85,11 @@ def new(  # noqa: PLR0913
     from perturbkit.core.campaign import Campaign, CampaignConfig
     from perturbkit.core.files import existing
     from perturbkit.design.campaign import exclude as without
+    from perturbkit.design.network_campaign import require_network
     from perturbkit.design.policy import policy_named
     from perturbkit.design.tables import read_essentials
 
+    policy = policy or DEFAULT_POLICY[objective]
     policy_named(policy)
     table = pl.read_csv(existing(pool, "pool"), infer_schema_length=None)
     for name in ("gene", "Gene"):
@@ -75,6 +97,10 @@ def new(  # noqa: PLR0913
             table = table.rename({name: "perturbation"})
     if exclude is not None:
         table = without(table, read_essentials(exclude))
+    if objective is Objective.network:
+        targets = [str(p) for p in table["perturbation"]]
+        readout = readout or sorted({t for p in targets for t in p.split("+")})
+        require_network(targets, tuple(readout))
     settings = {
         "objective": objective.value, "budget": budget, "batch": batch, "policy": policy,
         "readouts": readout or ["score"], "hit": hit.value, "guides_per_gene": guides,
@@ -89,8 +115,9 @@ def new(  # noqa: PLR0913
 
 @app.command("next")
 def next_batch(
-    folder: Folder, graphs: Graphs = None, essentials: Essentials = None,
-    threshold: Threshold = None, out: OutFile = None,
+    folder: Folder, *, graphs: Graphs = None, essentials: Essentials = None,
+    earlier: Earlier = None, expressed: Expressed = None, threshold: Threshold = None,
+    out: OutFile = None,
 ) -> None:  # fmt: skip
     """Choose the next batch, or show the one that waits for results."""
     from perturbkit.core.campaign import Campaign
@@ -98,9 +125,10 @@ def next_batch(
 
     campaign = Campaign.open(folder)
     waiting = campaign.open_round is not None
-    known = _knowledge(campaign, graphs, essentials)
+    sources = Sources(graphs, essentials, earlier or [], expressed)
+    known = campaign_knowledge(campaign, sources)
     chosen = next_round(campaign, known, threshold=threshold)
-    _order_list(chosen.chosen, out)
+    write_order_list(chosen.chosen, out)
     state = "waits for results" if waiting else "chosen"
     file = folder / f"round_{chosen.index:03d}.csv"
     typer.echo(
@@ -150,6 +178,8 @@ def replay(  # noqa: PLR0913
     screen: Annotated[str, typer.Option(help="CSV of a measured screen, or a known name.")],
     graphs: Graphs = None,
     essentials: Essentials = None,
+    earlier: Earlier = None,
+    expressed: Expressed = None,
     policy: Annotated[list[str] | None, typer.Option(help="Policy (repeatable).")] = None,
     rounds: Annotated[int, typer.Option(help="Rounds.")] = 5,
     batch: Annotated[int, typer.Option(help="Conditions in a round.")] = 128,
@@ -173,18 +203,21 @@ def replay(  # noqa: PLR0913
 
     names = list(dict.fromkeys(["random", *(policy or ["degree", "prior", "greedy"])]))
     chosen = {n: policy_named(n) for n in names}
-    table = open_replay(screen, _data_folder())
+    table = open_replay(screen, data_folder())
     barred = read_essentials(essentials) if essentials else set()
     if barred and not keep_essentials:
         table = table.without(barred)
     if shuffle:
         table = table.shuffled(np.random.default_rng(0))
-    known = _pool_knowledge(list(table.conditions), graphs, barred)
+    sources = Sources(graphs, essentials, earlier or [], expressed)
+    known = pool_knowledge(list(table.conditions), sources)
     results = replay(table, chosen, known, ReplayPlan(rounds, batch, seeds))
     summary = summarise(results, table, np.random.default_rng(0))
     print_table(
         f"{table.name}: {int(table.hit_c.sum())} hits among {len(table.conditions):,}; "
-        "efficiency is hits over chance [95 % interval]", summary.to_dicts(),
+        "efficiency is hits over chance, low and high its 95 % interval",
+        summary.select("policy", "seeds", "hits", "efficiency", "low", "high", "area", "saved",
+                       "regret").to_dicts(),
     )  # fmt: skip
     if out is not None:
         write_text(out / "replay.csv", summary.write_csv())
@@ -230,66 +263,38 @@ def train_agent(
 
 
 @app.command()
-def plan(
+def plan(  # noqa: PLR0913
+    *,
     effect: Annotated[float, typer.Option(help="Smallest effect worth finding.")],
     genes: Annotated[int, typer.Option(help="Genes in the screen.")],
     cell_sd: Annotated[float, typer.Option(help="Spread between cells of a guide.")] = 1.0,
     guide_sd: Annotated[float, typer.Option(help="Spread between guides of a gene.")] = 0.2,
     replicate_sd: Annotated[float, typer.Option(help="Spread between replicates.")] = 0.1,
     power: Annotated[float, typer.Option(help="Chance to find it.")] = 0.8,
+    pilot: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV of a pilot's cells (value, gene, guide, replicate) for the spreads."
+        ),
+    ] = None,
+    counting: Annotated[
+        float, typer.Option(help="Share of the variance between cells that is counting noise.")
+    ] = 0.0,
 ) -> None:
-    """Plan guides, cells and replicates: the ten cheapest designs that reach the power."""
+    """Plan guides, cells, replicates and depth: the ten cheapest designs that reach the power."""
+    from dataclasses import replace
+
     from perturbkit.cli.tables import print_table
     from perturbkit.design.planning import Pilot, Prices, plan_table
 
-    pilot = Pilot(cell_sd, guide_sd, replicate_sd)
-    designs = plan_table(pilot, effect, genes, Prices(), wanted=power)
+    spreads = read_pilot(pilot) if pilot else Pilot(cell_sd, guide_sd, replicate_sd)
+    spreads = replace(spreads, counting_share=counting)
+    typer.echo(
+        f"standard deviations: cells {spreads.cell_sd:.3g}, guides {spreads.guide_sd:.3g}, "
+        f"replicates {spreads.replicate_sd:.3g}", err=True,
+    )  # fmt: skip
+    designs = plan_table(spreads, effect, genes, Prices(), wanted=power)
     print_table(f"designs of at least {power:.0%} power", designs.head(10).to_dicts())
     if not designs.height:
         typer.echo("no design within 10 guides, 1000 cells and 6 replicates reaches this power")
         raise typer.Exit(1)
-
-
-def _data_folder() -> Path | None:
-    import os
-
-    folder = os.environ.get("PERTURBKIT_DATA")
-    return Path(folder) if folder else None
-
-
-def _knowledge(campaign: "Campaign", graphs: Path | None, essentials: Path | None) -> "Knowledge":
-    from perturbkit.design.campaign import genes_of
-    from perturbkit.design.gather import from_columns
-    from perturbkit.design.tables import read_essentials
-
-    if graphs is None:
-        return from_columns(campaign.pool)
-    barred = read_essentials(essentials) if essentials else set()
-    return _pool_knowledge(genes_of(campaign), graphs, barred)
-
-
-def _pool_knowledge(genes: list[str], graphs: Path | None, essentials: set[str]) -> "Knowledge":
-    import numpy as np
-
-    from perturbkit.core.errors import FileError
-    from perturbkit.design.gather import gather
-
-    if graphs is None and (folder := _data_folder()) is not None:
-        graphs = folder / "graphs"
-    if graphs is None:
-        message = "no networks are given; name a folder with STRING or hu.MAP by --graphs"
-        raise FileError(message)
-    return gather(genes, graphs, np.random.default_rng(0), essentials)
-
-
-def _order_list(table: "object", out: Path | None) -> None:
-    import polars as pl
-
-    from perturbkit.core.files import write_text
-
-    assert isinstance(table, pl.DataFrame)
-    text = table.write_csv()
-    if out is None:
-        typer.echo(text, nl=False)
-    else:
-        write_text(out, text)

@@ -10,6 +10,7 @@ from perturbkit.core.errors import FileError, SchemaError
 from perturbkit.core.rng import named_rng
 from perturbkit.design.acquire import ACQUISITIONS
 from perturbkit.design.knowledge import Knowledge
+from perturbkit.design.network_campaign import choose_experiments
 from perturbkit.design.policy import Chooser, learning_target, policy_named
 from perturbkit.design.suggest import reasons
 
@@ -36,26 +37,32 @@ def next_round(
     if waiting is not None:
         return waiting
     k = affordable(campaign)
+    index = len(campaign.rounds()) + 1
+    rng = named_rng(campaign.config.seed, "round", index)
+    if campaign.config.objective == "network":
+        chosen, gain = choose_experiments(campaign, k, rng)
+        chosen = within_budget(campaign, chosen)
+        why = [f"expected to settle {gain[i]:.2f} nats of which genes it regulates" for i in chosen]
+        return campaign.choose(chosen, order_table(campaign, chosen, gain[None], why))
     score = campaign.outcomes()[:, 0]
     target = learning_target(score, _hits(score, threshold, campaign.config.hit),
                              campaign.config.hit)  # fmt: skip
     policy = policy_named(campaign.config.policy)
     names = campaign.pool["key"].to_list()
-    index = len(campaign.rounds()) + 1
     chooser = Chooser(policy, [str(i) for i in range(len(names))], knowledge)
-    rng = named_rng(campaign.config.seed, "round", index)
     chosen, values = chooser.choose(target, campaign.taken, k, rng)
     chosen = within_budget(campaign, chosen)
-    return campaign.choose(chosen, order_notes(campaign, chosen, values, knowledge, index))
+    return campaign.choose(chosen, order_notes(campaign, chosen, values, knowledge))
 
 
 def order_notes(
-    campaign: Campaign, chosen: np.ndarray, values_mc: np.ndarray, knowledge: Knowledge, index: int
+    campaign: Campaign, chosen: np.ndarray, values_mc: np.ndarray, knowledge: Knowledge
 ) -> pl.DataFrame:
     """Return what the order list says of each choice: prediction, reason, guides, controls."""
-    policy, config = policy_named(campaign.config.policy), campaign.config
+    policy = policy_named(campaign.config.policy)
     first = not np.isfinite(campaign.outcomes()).any()
-    if first and policy.surrogate != "prior" and not policy.warm:
+    blind = knowledge.prior_c.std() == 0
+    if first and policy.surrogate != "prior" and (blind or not policy.warm):
         why = ["first round: drawn by chance, so that later rounds learn from all of the pool"]
         why *= len(chosen)
     elif first and policy.warm:
@@ -63,12 +70,19 @@ def order_notes(
         why = [f"{prior} (score {knowledge.prior_c[i]:.2f})" for i in chosen]
     else:
         why = reasons(ACQUISITIONS[policy.acquisition], chosen, values_mc)
+    return order_table(campaign, chosen, values_mc, why)
+
+
+def order_table(
+    campaign: Campaign, chosen: np.ndarray, values_mc: np.ndarray, why: list[str]
+) -> pl.DataFrame:
+    """Return the order list's columns beside the conditions: round, prediction, guides, reason."""
+    config = campaign.config
     controls = np.zeros(len(chosen), np.int64)
-    n_controls = int(np.ceil(config.control_share * config.guides_per_gene * len(chosen)))
-    controls[0] = n_controls
+    controls[0] = int(np.ceil(config.control_share * config.guides_per_gene * len(chosen)))
     spread = values_mc.std(0, ddof=1)[chosen] if len(values_mc) > 1 else [None] * len(chosen)
     return pl.DataFrame({
-        "round": [index] * len(chosen),
+        "round": [len(campaign.rounds()) + 1] * len(chosen),
         "predicted": values_mc.mean(0)[chosen],
         "uncertainty": pl.Series(spread, dtype=pl.Float64),
         "guides": [config.guides_per_gene] * len(chosen),

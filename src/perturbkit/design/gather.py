@@ -1,6 +1,6 @@
 """Knowledge of a pool from files: networks and gene sets in a folder, or the pool's own columns."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,7 @@ def gather(
     rng: np.random.Generator,
     essentials: Iterable[str] = (),
     earlier: dict[str, dict[str, float]] | None = None,
+    expressed: Mapping[str, Iterable[str]] | None = None,
     *,
     width: int = 128,
 ) -> Knowledge:
@@ -52,12 +53,15 @@ def gather(
         rng: starts the iterations of the embeddings.
         essentials: published common essential genes.
         earlier: values of earlier screens by screen and gene, larger where a hit is likelier.
+        expressed: lists of genes that the cells express, by name.
         width: of each embedding.
     """
     networks, sets = read_networks(folder)
     known = knowledge_of(genes, networks, sets, rng, essentials=essentials, width=width)
     for name, values in (earlier or {}).items():
         known = known.with_earlier(name, np.array([values.get(g, np.nan) for g in genes]))
+    for name, listed in (expressed or {}).items():
+        known = known.with_expressed(name, listed, genes)
     return known
 
 

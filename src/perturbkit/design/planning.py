@@ -19,6 +19,8 @@ class Pilot:
     """standard deviation of the effect between guides of one gene"""
     replicate_sd: float
     """standard deviation of the effect between replicates"""
+    counting_share: float = 0.0
+    """share of the variance between cells that is counting noise, at the pilot's depth"""
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,14 @@ class Prices:
 
     guide: float = 5.0
     cell: float = 0.1
+    reads: float = 0.1
+    """sequencing of one cell at the pilot's depth"""
     replicate: float = 500.0
 
 
-def variance(pilot: Pilot, guides: float, cells: float, replicates: float) -> float:
+def variance(
+    pilot: Pilot, guides: float, cells: float, replicates: float, depth: float = 1.0
+) -> float:
     """Return the variance of an estimated effect of one gene.
 
     replicate_sd^2 / R + guide_sd^2 / G + cell_sd^2 / (G C R): replicates are shared by guides,
@@ -41,9 +47,12 @@ def variance(pilot: Pilot, guides: float, cells: float, replicates: float) -> fl
         guides: G, guides for each gene.
         cells: C, cells for each guide and replicate.
         replicates: R.
+        depth: reads of a cell over those of the pilot; counting noise falls as 1 / depth.
     """
+    counting = pilot.counting_share
+    within = pilot.cell_sd**2 * (1 - counting + counting / depth)
     between = pilot.replicate_sd**2 / replicates + pilot.guide_sd**2 / guides
-    return between + pilot.cell_sd**2 / (guides * cells * replicates)
+    return between + within / (guides * cells * replicates)
 
 
 def power(effect: float, sd: float, n_tests: int, level: float = 0.05) -> float:
@@ -109,19 +118,24 @@ def plan_table(
 ) -> pl.DataFrame:
     """Return designs that reach the wanted power, cheapest first; empty when none does.
 
-    Searches 1 to 10 guides, 10 to 1000 cells for each guide and 1 to 6 replicates.
+    Searches 1 to 10 guides, 10 to 1000 cells for each guide, 1 to 6 replicates and, where some
+    of the noise is counting noise, a quarter to four times the pilot's depth.
     """
-    guides, cells, replicates = np.meshgrid(
+    depths = np.array([0.25, 0.5, 1.0, 2.0, 4.0]) if pilot.counting_share else np.ones(1)
+    guides, cells, replicates, depth = np.meshgrid(
         np.arange(1, 11), np.array([10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000]),
-        np.arange(1, 7), indexing="ij",
+        np.arange(1, 7), depths, indexing="ij",
     )  # fmt: skip
     rows = []
-    grid = np.stack([guides.ravel(), cells.ravel(), replicates.ravel()], 1).tolist()
-    for g, c, r in grid:
-        chance = power(effect, variance(pilot, g, c, r) ** 0.5, n_genes)
+    grid = zip(*(v.ravel().tolist() for v in (guides, cells, replicates, depth)), strict=True)
+    for g, c, r, d in grid:
+        chance = power(effect, variance(pilot, g, c, r, d) ** 0.5, n_genes)
         if chance >= wanted:
-            cost = prices.guide * g * n_genes + prices.cell * g * c * r * n_genes
-            rows.append((g, c, r, chance, float(cost + prices.replicate * r)))
-    names = ["guides_per_gene", "cells_per_guide", "replicates", "power", "cost"]
-    schema = dict(zip(names, [pl.Int64, pl.Int64, pl.Int64, pl.Float64, pl.Float64], strict=True))
+            each = prices.cell + prices.reads * d
+            cost = prices.guide * g * n_genes + each * g * c * r * n_genes
+            rows.append((g, c, r, d, chance, float(cost + prices.replicate * r)))
+    schema = {
+        "guides_per_gene": pl.Int64, "cells_per_guide": pl.Int64, "replicates": pl.Int64,
+        "depth": pl.Float64, "power": pl.Float64, "cost": pl.Float64,
+    }  # fmt: skip
     return pl.DataFrame(rows, schema=schema, orient="row").sort("cost")

@@ -143,6 +143,13 @@ def _unique(path: Path, names: list[str], score: np.ndarray, hit: np.ndarray | N
     return HitTable(stem, kept, score[rows], hit[rows], STUDIES.get(stem, stem))
 
 
+def size_by_gene(table: HitTable) -> dict[str, float]:
+    """Return how extreme each condition's score is, larger where a hit is likelier."""
+    score = table.score_c
+    size = score if score.min() >= 0 else np.abs(score - np.median(score))
+    return dict(zip(table.conditions, size.tolist(), strict=True))
+
+
 STUDIES = {"IFNG": "Schmidt 2022", "IL2": "Schmidt 2022"}
 
 REPLAYS = {
