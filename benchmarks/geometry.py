@@ -11,7 +11,8 @@ import itertools
 import json
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import mpmath
 import numpy as np
@@ -90,6 +91,17 @@ def timed(fn: Callable[..., torch.Tensor], *inputs: torch.Tensor) -> float:
     return (time.process_time() - start) * 1e3
 
 
+@contextmanager
+def composed() -> Iterator[None]:
+    """Compute with torch's own operations, one after the other, instead of the fused kernels."""
+    usable = poincare.fused.usable
+    poincare.fused.usable = lambda *_: False
+    try:
+        yield
+    finally:
+        poincare.fused.usable = usable
+
+
 def speed(repeats: int) -> list[dict]:
     g = torch.Generator().manual_seed(0)
     u, v = (torch.randn(100_000, 64, generator=g) * 0.3 for _ in range(2))
@@ -98,12 +110,15 @@ def speed(repeats: int) -> list[dict]:
     cases = {"expmap0": (u,), "mobius_add": (x, y), "dist": (x, y), "logmap0": (x,)}
     rows = []
     for name, inputs in cases.items():
-        ours, theirs = [], []
+        ours, theirs, plain = [], [], []
         for _ in range(repeats + 1):
             ours.append(timed(getattr(poincare, name), *inputs))
+            with composed():
+                plain.append(timed(getattr(poincare, name), *inputs))
             if other is not None:
                 theirs.append(timed(getattr(other, name), *inputs))
-        row = {"op": name, "ours_ms": min(ours[1:])}
+        row = {"op": name, "ours_ms": min(ours[1:]), "not_fused_ms": min(plain[1:]),
+               "gain_of_fusing": min(plain[1:]) / min(ours[1:])}  # fmt: skip
         if theirs:
             row |= {"geoopt_ms": min(theirs[1:]), "ratio": min(theirs[1:]) / min(ours[1:])}
         rows.append(row)
@@ -144,12 +159,17 @@ def nan_grid(steps: int) -> dict:
 
 def main(argv: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", nargs="*", default=["accuracy", "speed", "nan_grid"])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--steps", type=int, default=200)
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
-    found = {"accuracy": accuracy(), "speed": speed(options.repeats),
-             "nan_grid": nan_grid(options.steps)}  # fmt: skip
+    parts = {
+        "accuracy": accuracy,
+        "speed": lambda: speed(options.repeats),
+        "nan_grid": lambda: nan_grid(options.steps),
+    }
+    found = {name: parts[name]() for name in options.what}
     print(json.dumps(found, indent=1))
     return found
 

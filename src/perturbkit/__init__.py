@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from perturbkit.core.responses import Responses as Responses
     from perturbkit.core.run import Run as Run
     from perturbkit.core.screen import Screen as Screen
+    from perturbkit.data.geo import GenomicsDataLoader as GenomicsDataLoader
+    from perturbkit.design.hyperperturb import HyperPerturbTrainer as HyperPerturbTrainer
     from perturbkit.recipes.verbs import fit as fit
     from perturbkit.recipes.verbs import load as load
     from perturbkit.recipes.verbs import predict as predict
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Condition": "perturbkit.core.condition",
+    "GenomicsDataLoader": "perturbkit.data.geo",
     "Graph": "perturbkit.core.graph",
+    "HyperPerturbTrainer": "perturbkit.design.hyperperturb",
     "Responses": "perturbkit.core.responses",
     "Run": "perturbkit.core.run",
     "Screen": "perturbkit.core.screen",

@@ -67,7 +67,7 @@ def hyperperturb(  # noqa: PLR0913
     fitted.save(out)
     found = fitted.summary()
     gain = 1 - found["error"] / found["error_of_mean"]
-    verdict = "better" if gain > 0 else "no better"
+    verdict = "no different" if abs(gain) < 0.01 else "better" if gain > 0 else "worse"
     typer.echo(
         f"held-out perturbations: squared error {found['error']:.3f}, of the mean change "
         f"{found['error_of_mean']:.3f}: {verdict} ({gain:+.1%}); "

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 import torch
 
+from perturbkit.cli.main import run
 from perturbkit.core.errors import FileError, SchemaError
 from perturbkit.core.rng import named_rng
 from perturbkit.design.agents import AGENTS, AgentConfig
@@ -19,6 +20,7 @@ from perturbkit.design.agents.store import load_agent
 from perturbkit.design.agents.tasks import blurred, draw_training_world, most_extreme, part_of
 from perturbkit.design.agents.topologies import read_topology
 from perturbkit.design.agents.training import train_agent
+from perturbkit.design.policy import policy_named
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +163,18 @@ def test_a_damaged_agent_is_refused(tmp_path):
         load_agent(tmp_path / "a")
     with pytest.raises(FileError, match="no agent"):
         load_agent(tmp_path / "b")
+
+
+def test_the_command_trains_and_refuses_to_overwrite(tmp_path, capsys):
+    out = str(tmp_path / "agent")
+    given = ["design", "train-agent", "dqn", "-o", out, "--updates", "1", "--max-stage", "0"]
+    assert run(given) == 0
+    assert policy_named(out).agent is not None
+    assert not policy_named(out).is_static
+    assert run(given) == 2
+    assert "holds a trained agent" in capsys.readouterr().err
+    assert run(["design", "train-agent", "dqm", "-o", out]) == 2
+    assert "did you mean 'dqn'" in capsys.readouterr().err
 
 
 def test_a_view_is_of_one_pool(world):
