@@ -170,7 +170,6 @@ def test_the_command_trains_and_refuses_to_overwrite(tmp_path, capsys):
     given = ["design", "train-agent", "dqn", "-o", out, "--updates", "1", "--max-stage", "0"]
     assert run(given) == 0
     assert policy_named(out).agent is not None
-    assert not policy_named(out).is_static
     assert run(given) == 2
     assert "holds a trained agent" in capsys.readouterr().err
     assert run(["design", "train-agent", "dqm", "-o", out]) == 2
