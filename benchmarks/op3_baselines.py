@@ -24,6 +24,9 @@ from perturbkit.data.profiles import responses_of
 from perturbkit.data.screens import open_screen
 from perturbkit.metrics.pearson import pearson_rows
 from perturbkit.models import MODELS
+from perturbkit.models.card import ModelCard
+from perturbkit.train.config import TrainConfig
+from perturbkit.train.profiles import FitData, MemberPlan, fit_member
 
 FILE = "op3/op3_signed_ranks_B_NK_T.npz"
 N_HELD_OUT = 34
@@ -36,6 +39,7 @@ CONTENDERS: dict[str, tuple[str, dict[str, Any]]] = {
     "all directions, penalty and share chosen": ("cross_context_ridge", {"directions": None}),
     "cross_context_ridge": ("cross_context_ridge", {}),
     "cross_context_stack": ("cross_context_stack", {}),
+    "lpm": ("lpm", {}),
 }
 
 
@@ -85,7 +89,7 @@ def run_task(
         for name, (kind, settings) in contenders.items():
             card = MODELS[kind]
             started = time.process_time()
-            model = card.model.fit(card.config.parse(settings), train, None, named_rng(0, name))
+            model = fitted(card, card.config.parse(settings), train, name)
             seconds[name] += time.process_time() - started
             predicted = model.predict(asked).mean_cg
             scores[name].append(np.nan_to_num(pearson_rows(truth.mean_cg[test], predicted)))
@@ -95,6 +99,14 @@ def run_task(
     for name, line in table.items():
         line["cpu_seconds_per_fit"] = round(seconds[name] / len(held), 3)
     return {"n_folds": len(held), "n_profiles": len(rows), "models": table}
+
+
+def fitted(card: ModelCard, config: Any, train: Responses, name: str) -> Any:
+    """Fit a closed form, or train a network as `perturbkit fit` does with split.val=0."""
+    if not card.trained:
+        return card.model.fit(config, train, None, named_rng(0, name))
+    plan = MemberPlan(card, config, TrainConfig(**card.train), seed=0, member=0)
+    return fit_member(plan, FitData(train, None, None), None, None)
 
 
 def summarize(

@@ -24,6 +24,10 @@ def predict(
         Path | None,
         typer.Option("--out", "-o", help="Where to write: .csv, .tsv or .parquet; else a summary."),
     ] = None,
+    interval: Annotated[
+        float | None,
+        typer.Option(help="With --out: a row for each value, with low and high, as 0.8 for 80 %."),
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="Readouts to name in the summary.")] = 5,
 ) -> None:
     """Predict what conditions would do; what the model cannot know is refused, never zero."""
@@ -31,7 +35,12 @@ def predict(
     from perturbkit.recipes import verbs
     from perturbkit.recipes.summaries import prediction_rows
 
-    predicted = verbs.predict(run, conditions or (), contexts=context, table=table, out=out)
+    if interval is not None and out is None:
+        message = "--interval is for files; add --out FILE.csv"
+        raise typer.BadParameter(message)
+    predicted = verbs.predict(
+        run, conditions or (), contexts=context, table=table, out=out, level=interval
+    )
     controls = verbs.predicted_controls(run, predicted)
     print_table("predictions", prediction_rows(predicted, controls, top))
     if out is not None:

@@ -13,6 +13,7 @@ import polars as pl
 from perturbkit.core.condition import CONTROL, complete_table, condition_keys
 from perturbkit.core.errors import FileError, SchemaError, unknown_name
 from perturbkit.core.files import atomic_path, existing
+from perturbkit.core.spread import Spread
 from perturbkit.core.units import RELATIVE_UNITS, Unit
 from perturbkit.core.vocabulary import Vocabulary
 
@@ -20,6 +21,8 @@ Status = Literal["measured", "seen", "prior", "neighbour", "refused"]
 STATUSES: tuple[str, ...] = get_args(Status)
 FORMAT = 1
 """Version of the file layout; raised when it changes."""
+_SPREAD = -3
+"""what the scale of the spread has in place of a member's number; halves have -1 and -2"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +43,8 @@ class Responses:
     halves: np.ndarray | None = field(default=None)
     """float32 [2, conditions, readouts]: means of two disjoint halves of the cells, where cells
     or replicates exist; what the ceiling is computed from"""
+    spread: Spread | None = field(default=None)
+    """how far the mean over members may be off, where that was calibrated"""
 
     def __post_init__(self) -> None:
         values = np.asarray(self.values, np.float32)
@@ -54,6 +59,9 @@ class Responses:
             raise SchemaError(message)
         if self.halves is not None and self.halves.shape != (2, *expected):
             message = f"halves have the shape {self.halves.shape}; expected {(2, *expected)}"
+            raise SchemaError(message)
+        if self.spread is not None and self.spread.scale_cg.shape != expected:
+            message = f"the spread has the shape {self.spread.scale_cg.shape}; expected {expected}"
             raise SchemaError(message)
         if len(set(self.keys)) != len(self.keys):
             twice = next(k for k in self.keys if self.keys.count(k) > 1)
@@ -76,6 +84,21 @@ class Responses:
         if len(self.values) == 1:
             return np.full(self.values.shape[1:], np.nan, np.float32)
         return self.values.std(0, ddof=1, dtype=np.float32)
+
+    def interval(self, level: float = 0.8) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ends of the intervals that hold the truth with probability `level`, [c, g].
+
+        Raises:
+            SchemaError: no spread was calibrated, or not for this level.
+        """
+        if self.spread is None:
+            message = (
+                "these responses state no uncertainty; it is calibrated on the validation "
+                "conditions of a fit (split.val > 0, at least five of them)"
+            )
+            raise SchemaError(message)
+        half = self.spread.half_width(level)
+        return self.mean_cg - half, self.mean_cg + half
 
     @property
     def is_control(self) -> np.ndarray:
@@ -122,6 +145,7 @@ class Responses:
             values=self.values[:, index],
             conditions=self.conditions[index],
             halves=None if self.halves is None else self.halves[:, index],
+            spread=None if self.spread is None else self.spread.select(index),
         )
 
     def find(self, keys: Iterable[str]) -> np.ndarray:
@@ -151,7 +175,10 @@ class Responses:
             return self
         index = self.readouts.encode(readouts)
         halves = None if self.halves is None else self.halves[..., index]
-        return replace(self, values=self.values[..., index], readouts=readouts, halves=halves)
+        spread = None if self.spread is None else self.spread.with_readouts(index)
+        return replace(
+            self, values=self.values[..., index], readouts=readouts, halves=halves, spread=spread
+        )
 
     @classmethod
     def stack(cls, members: Sequence["Responses"]) -> "Responses":
@@ -170,7 +197,7 @@ class Responses:
         status = [STATUSES[r] for r in np.max(ranks, 0)] if first.keys else []
         table = first.conditions.with_columns(status=pl.Series(status, dtype=pl.String))
         values = np.concatenate([m.values for m in members])
-        return replace(first, values=values, conditions=table)
+        return replace(first, values=values, conditions=table, spread=None)
 
     def save(self, path: str | Path) -> None:
         """Write a parquet file, a row per member and condition, atomically."""
@@ -178,9 +205,12 @@ class Responses:
         parts = [self._rows(self.values[m], m) for m in range(n_members)]
         if self.halves is not None:
             parts += [self._rows(self.halves[h], -1 - h) for h in range(2)]
+        if self.spread is not None:
+            parts.append(self._rows(self.spread.scale_cg, _SPREAD))
         about = {"format": FORMAT, "unit": self.unit, "readouts": list(self.readouts),
                  "shape": [n_members, n_conditions, n_readouts],
-                 "halves": self.halves is not None}  # fmt: skip
+                 "halves": self.halves is not None,
+                 "spread": None if self.spread is None else self.spread.plain()}  # fmt: skip
         with atomic_path(path) as temporary:
             pl.concat(parts).write_parquet(
                 temporary, metadata={"perturbkit": json.dumps(about, ensure_ascii=False)}
@@ -218,7 +248,8 @@ class Responses:
             conditions=table.head(c).drop("member", "values"),
             readouts=Vocabulary(about["readouts"], "readout"),
             unit=about["unit"],
-            halves=values[m:] if about["halves"] else None,
+            halves=values[m : m + 2] if about["halves"] else None,
+            spread=_spread(values[-1], about.get("spread")),
         )
 
     def wide(self) -> pl.DataFrame:
@@ -230,6 +261,12 @@ class Responses:
     def __repr__(self) -> str:
         m, c, g = self.values.shape
         return f"Responses({m} members x {c:,} conditions x {g:,} readouts in {self.unit})"
+
+
+def _spread(scale_cg: np.ndarray, about: dict | None) -> Spread | None:
+    if about is None:
+        return None
+    return Spread(scale_cg, tuple(about["levels"]), tuple(about["factors"]))
 
 
 def _checked_table(table: pl.DataFrame) -> pl.DataFrame:

@@ -199,4 +199,9 @@ def _in_order(prediction: Responses, truth: Responses) -> tuple[Responses, list[
             reasons.append("refused by the model" if empty[i] else "prediction is incomplete")
     values[:, ~whole] = np.nan
     table = truth.conditions.with_columns(status=pl.Series(status, dtype=pl.String))
-    return Responses(values, table, truth.readouts, truth.unit), reasons
+    spread = prediction.spread
+    if spread is not None:
+        scale = np.full(truth.mean_cg.shape, np.nan, np.float32)
+        scale[found] = spread.scale_cg[index[found]]
+        spread = replace(spread, scale_cg=scale)
+    return Responses(values, table, truth.readouts, truth.unit, spread=spread), reasons

@@ -1,11 +1,12 @@
 """The closed-form model under a network: the network learns only what this one misses."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
+from perturbkit.core.condition import CONTROL
 from perturbkit.core.responses import Responses
 from perturbkit.core.vocabulary import Vocabulary
 from perturbkit.models.additive import card as additive
@@ -16,6 +17,7 @@ from perturbkit.models.context_mean import card as context_mean
 from perturbkit.models.cross_context_ridge import card as cross_context_ridge
 from perturbkit.models.cross_context_stack import card as cross_context_stack
 from perturbkit.models.mean_delta import card as mean_delta
+from perturbkit.models.slopes import Slopes
 
 _BASES: dict[str, ModelCard] = {
     card.name: card
@@ -34,8 +36,8 @@ BaseKind = Literal[
     "cross_context_stack", "additive", "bilinear_ridge",
 ]  # fmt: skip
 """`auto` takes the one whose cross-fitted error on the training set is the smallest"""
-_SLOW = frozenset({"cross_context_stack"})
-"""not tried by `auto`: cross-fitting refits a base five times"""
+_SLOW = {"cross_context_stack": 1500}
+"""`auto` leaves these out beyond so many conditions: cross-fitting refits a base five times"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,8 @@ class Base:
     kind: str
     readouts: Vocabulary
     model: FittedModel | None
+    slopes: Slopes | None = None
+    """how far the predictions of each readout are trusted; None: as they are"""
     fallback: FittedModel | None = None
     """the context's mean, for what the model refuses and the network can still say something of"""
 
@@ -57,6 +61,10 @@ class Base:
         refused = np.flatnonzero(status == "refused")
         if self.fallback is not None and refused.size:
             values[refused], status[refused] = _answer(self.fallback, conditions[refused])
+        if self.slopes is not None:
+            perturbed = (conditions["perturbation"] != CONTROL).to_numpy() & (status != "refused")
+            contexts = conditions["context"].to_numpy().astype(str)
+            values = self.slopes.apply(values, contexts, perturbed)
         return values, status
 
     def crossfitted_residual(self, train: Responses, rng: np.random.Generator) -> np.ndarray:
@@ -86,11 +94,22 @@ class Base:
             if model is not None:
                 own, abouts[name] = model.state()
                 arrays |= {f"{name}.{k}": v for k, v in own.items()}
+        if self.slopes is not None:
+            own, abouts["slopes"] = self.slopes.state()
+            arrays |= {f"slopes.{k}": v for k, v in own.items()}
         return arrays, abouts
 
 
-def choose_base(kind: str, train: Responses, rng: np.random.Generator) -> tuple[Base, np.ndarray]:
+def choose_base(
+    kind: str, train: Responses, rng: np.random.Generator, *, slopes: bool = False
+) -> tuple[Base, np.ndarray]:
     """Fit the closed-form model named `kind`, or with `auto` the one that errs least.
+
+    Args:
+        kind: which.
+        train: measured conditions, controls included.
+        rng: draws the folds.
+        slopes: whether to fit, on the cross-fitted predictions, a slope for each readout.
 
     Returns:
         The base, and its cross-fitted residual on `train`, float32 [c, g].
@@ -103,7 +122,12 @@ def choose_base(kind: str, train: Responses, rng: np.random.Generator) -> tuple[
         error = np.nanmean(np.square(residual[~train.is_control], dtype=np.float64))
         found.append((float(error), base, residual))
     _, base, residual = min(found, key=lambda one: one[0])
-    return base, residual
+    if not slopes or base.model is None:
+        return base, residual
+    predicted = train.mean_cg - residual
+    fitted = Slopes.fit(train, predicted)
+    trusted = fitted.apply(predicted, train.contexts, ~train.is_control)
+    return replace(base, slopes=fitted), train.mean_cg - trusted
 
 
 def fit_base(kind: str, train: Responses, rng: np.random.Generator) -> Base:
@@ -111,7 +135,7 @@ def fit_base(kind: str, train: Responses, rng: np.random.Generator) -> Base:
     if kind == "none":
         return Base(kind, train.readouts, None)
     fallback = None if kind == "context_mean" else _fit(context_mean, train, rng)
-    return Base(kind, train.readouts, _fit(_BASES[kind], train, rng), fallback)
+    return Base(kind, train.readouts, _fit(_BASES[kind], train, rng), fallback=fallback)
 
 
 def _fit(card: ModelCard, train: Responses, rng: np.random.Generator) -> FittedModel:
@@ -131,13 +155,23 @@ def restore_base(kind: str, state: State, readouts: Vocabulary) -> Base:
     for name, card in (("model", _BASES[kind]), ("fallback", context_mean)):
         if name in state[1]:
             arrays = {
-                k.removeprefix(f"{name}."): v for k, v in state[0].items() if k.startswith(name)
+                k.removeprefix(f"{name}."): v
+                for k, v in state[0].items()
+                if k.startswith(f"{name}.")
             }
             model: Any = card.model
             models[name] = model.restore(card.config(), (arrays, state[1][name]))
-    return Base(kind, readouts, models["model"], models.get("fallback"))
+    slopes = None
+    if "slopes" in state[1]:
+        arrays = {k.removeprefix("slopes."): v for k, v in state[0].items()}
+        slopes = Slopes.restore((arrays, state[1]["slopes"]))
+    return Base(kind, readouts, models["model"], slopes, models.get("fallback"))
 
 
 def _applicable(train: Responses) -> list[str]:
     """Return the closed-form models that can say more than the context's mean here."""
-    return [n for n, card in _BASES.items() if n not in _SLOW and not why_not(card, train)]
+    n = len(train.keys)
+    return [
+        name for name, card in _BASES.items()
+        if n <= _SLOW.get(name, n) and not why_not(card, train)
+    ]  # fmt: skip

@@ -57,6 +57,8 @@ class LpmConfig(Config):
     that the features learn to stand for targets that were never seen"""
     base: BaseKind = "auto"
     """the closed-form model whose error the network learns; `none` is the published model"""
+    slopes: bool = True
+    """whether the base's deviation from the context's mean is weighed readout by readout"""
     embedding_scale: float = Field(default=0.3, gt=0)
     """standard deviation of the embeddings at the start (published: 1)"""
 
@@ -135,7 +137,7 @@ class Lpm(nn.Module):
         }
         model = cls(config, about)
         model.encoder = encoder
-        model._base, residual = choose_base(config.base, train, rng)
+        model._base, residual = choose_base(config.base, train, rng, slopes=config.slopes)
         model._missed = train, residual
         model.scale = float(np.nanstd(residual[~train.is_control])) or 1.0
         model._initialize(torch_generator(rng))
@@ -323,5 +325,5 @@ card = ModelCard(
     trained=True,
     train={"block_readouts": 256, "learning_rate": 2e-2, "weight_decay": 0.5},
     predicts=frozenset({"combinations", "perturbations"}),
-    before={"products": 0, "row_hidden": 0, "warm_start": False},
+    before={"products": 0, "row_hidden": 0, "warm_start": False, "slopes": False},
 )

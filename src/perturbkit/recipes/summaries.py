@@ -93,17 +93,41 @@ def prediction_rows(
         delta = predicted.mean_cg[i] - controls_cg[i]
         known = np.flatnonzero(~np.isnan(delta))
         order = known[np.argsort(-np.abs(delta[known]))[:top]]
+        ends = _ends(predicted, i)
+        stated = "" if ends is None else ", 80 % interval"
         rows.append(
             {
                 "condition": condition.notation,
                 "context": row["context"],
                 "status": row["status"],
-                f"largest changes ({predicted.unit})": ", ".join(
-                    f"{names[g]} {delta[g]:+.2f}" for g in order
+                f"largest changes ({predicted.unit}{stated})": ", ".join(
+                    f"{names[g]} {delta[g]:+.2f}{_within(delta[g], ends, g)}" for g in order
                 ),
             }
         )
     return rows
+
+
+def _ends(predicted: Responses, i: int) -> np.ndarray | None:
+    return None if predicted.spread is None else predicted.spread.half_width(0.8)[i]
+
+
+def _within(delta: float, half_g: np.ndarray | None, g: int) -> str:
+    if half_g is None or math.isnan(half_g[g]):
+        return ""
+    return f" [{delta - half_g[g]:+.2f}, {delta + half_g[g]:+.2f}]"
+
+
+def calibration_rows(table: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return stated and observed coverage in percent, level by level, and their mean gap."""
+    return [
+        {
+            "interval": f"{row['level']:.0%}",
+            "held-out values inside": f"{row['coverage']:.1%}",
+            "expected calibration error": f"{row['expected_calibration_error']:.3f}",
+        }
+        for row in table.iter_rows(named=True)
+    ]
 
 
 def controls_for(predicted: Responses) -> pl.DataFrame:

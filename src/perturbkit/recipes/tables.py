@@ -29,13 +29,47 @@ def read_table(path: Path) -> pl.DataFrame:
     raise FileError(message)
 
 
-def write_responses(responses: Responses, path: Path) -> None:
-    """Write predictions by the suffix of `path`, atomically."""
-    if path.suffix == ".parquet":
+def write_responses(responses: Responses, path: Path, level: float | None = None) -> None:
+    """Write predictions by the suffix of `path`, atomically.
+
+    A .parquet file holds every member; a table holds a row for each condition and a column for
+    each readout or, with a `level`, a row for each value with the columns value, low and high.
+
+    Raises:
+        SchemaError: intervals of this level were not calibrated.
+    """
+    if path.suffix == ".parquet" and level is None:
         responses.save(path)
         return
+    separator = "\t" if path.suffix == ".tsv" else ","
+    if level is None:
+        with atomic_path(path) as temporary:
+            responses.wide().write_csv(temporary, separator=separator)
+        return
+    table = long_table(responses, level)
     with atomic_path(path) as temporary:
-        responses.wide().write_csv(temporary, separator="\t" if path.suffix == ".tsv" else ",")
+        if path.suffix == ".parquet":
+            table.write_parquet(temporary)
+        else:
+            table.write_csv(temporary, separator=separator)
+
+
+def long_table(responses: Responses, level: float) -> pl.DataFrame:
+    """Return a row for each condition and readout, with value and the interval of `level`.
+
+    Raises:
+        SchemaError: intervals of this level were not calibrated.
+    """
+    low, high = responses.interval(level)
+    n_conditions, n_readouts = low.shape
+    index = pl.Series("row", range(n_conditions), dtype=pl.UInt32)
+    rows = responses.conditions.insert_column(0, index)
+    values = pl.DataFrame({
+        "row": index.to_numpy().repeat(n_readouts),
+        "readout": list(responses.readouts) * n_conditions,
+        "value": responses.mean_cg.ravel(), "low": low.ravel(), "high": high.ravel(),
+    })  # fmt: skip
+    return rows.join(values, on="row", maintain_order="left").drop("row")
 
 
 def write_table(table: pl.DataFrame, path: Path) -> None:

@@ -1,7 +1,7 @@
 """The verbs: load, fit, predict, score, report. The Python API and the command line call these."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from perturbkit.data.screens import open_screen
 from perturbkit.data.splits import Split, make_split
 from perturbkit.metrics.score import Scores
 from perturbkit.metrics.score import score as score_responses
+from perturbkit.metrics.uncertainty import calibration
 from perturbkit.models import MODELS
 from perturbkit.models.baselines_for import baselines_for
 from perturbkit.recipes.experiment import Experiment
@@ -36,7 +37,13 @@ from perturbkit.recipes.summaries import controls_for
 from perturbkit.recipes.tables import read_table, write_responses, write_table
 from perturbkit.report.html import write_report
 from perturbkit.train.profiles import FitData, MemberPlan, fit_members
-from perturbkit.train.store import load_members, save_members
+from perturbkit.train.store import (
+    load_members,
+    load_uncertainty,
+    save_members,
+    save_uncertainty,
+)
+from perturbkit.train.uncertainty import Uncertainty, fit_uncertainty
 
 Watch = Callable[[str, int, int], None]
 """called with (what, done, total)"""
@@ -124,9 +131,20 @@ def _fit_all(
             watch(f"{experiment.card.name}, member {member + 1} of {len(plans)}", step, n_steps)
 
     members = fit_members(plans, data, run, told)
-    predicted = Responses.stack([m.predict(test.conditions) for m in members])
+    uncertainty = _uncertainty(members, data)
+    if uncertainty is not None:
+        save_uncertainty(run, uncertainty)
+    predicted = Fitted(run, members, uncertainty).predict(test.conditions)
     predicted.save(run.path / "responses.parquet")
     save_members(run, experiment.card, experiment.model_config_, members)
+
+
+def _uncertainty(members: list[Any], data: FitData) -> Uncertainty | None:
+    """Learn from the validation conditions how wrong the members' mean is."""
+    if data.val is None:
+        return None
+    said = Responses.stack([m.predict(data.val.conditions) for m in members])
+    return fit_uncertainty(data.train, data.val, said.at(data.val.keys))
 
 
 def _fit_baselines(
@@ -150,6 +168,8 @@ class Fitted:
 
     run: Run
     members: list[Any]
+    uncertainty: Uncertainty | None = None
+    """how far its predictions may be off; None where there was nothing to calibrate it on"""
 
     @classmethod
     def open(cls, run: str | Path | Run) -> "Fitted":
@@ -157,11 +177,14 @@ class Fitted:
         opened = run if isinstance(run, Run) else Run.open(run)
         opened.require_finished()
         kind = str(opened.config["model"]["kind"])
-        return cls(opened, load_members(opened, MODELS[kind]))
+        return cls(opened, load_members(opened, MODELS[kind]), load_uncertainty(opened))
 
     def predict(self, conditions: pl.DataFrame) -> Responses:
-        """Predict conditions with every member."""
-        return Responses.stack([m.predict(conditions) for m in self.members])
+        """Predict conditions with every member, with intervals where these are calibrated."""
+        predicted = Responses.stack([m.predict(conditions) for m in self.members])
+        if self.uncertainty is None:
+            return predicted
+        return replace(predicted, spread=self.uncertainty.spread(predicted))
 
 
 def predict(
@@ -171,6 +194,7 @@ def predict(
     contexts: Sequence[str] | None = None,
     table: Path | None = None,
     out: Path | None = None,
+    level: float | None = None,
 ) -> Responses:
     """Predict any conditions from a saved run alone.
 
@@ -180,6 +204,7 @@ def predict(
         contexts: where to predict the notations; by default in every context of the run.
         table: a CSV or Parquet file of further conditions.
         out: where to write the predictions: .csv and .tsv hold the mean, .parquet all members.
+        level: write a row for each value, with the interval of this level as low and high.
 
     Returns:
         Responses with a status for each condition; refused ones are NaN.
@@ -195,7 +220,7 @@ def predict(
     asked = conditions_asked(fitted.run, conditions, contexts, table)
     predicted = fitted.predict(asked)
     if out is not None:
-        write_responses(predicted, Path(out))
+        write_responses(predicted, Path(out), level)
     return predicted
 
 
@@ -281,6 +306,21 @@ def score(
     if out is not None:
         write_table(scores.table, Path(out))
     return scores
+
+
+def calibration_of(run: str | Path | Run) -> pl.DataFrame | None:
+    """Return stated and observed coverage on the held-out conditions; None without intervals.
+
+    See `metrics.uncertainty.calibration`.
+    """
+    opened = run if isinstance(run, Run) else Run.open(run)
+    predicted = Responses.load(opened.path / "responses.parquet")
+    if predicted.spread is None:
+        return None
+    truth = Responses.load(opened.path / "truth.parquet")
+    split = Split.load(opened.path / "split.parquet")
+    kept = split.rows(truth, "test").tolist() + truth.is_control.nonzero()[0].tolist()
+    return calibration(truth.select(sorted(set(kept))), predicted)
 
 
 def _predictions(run: Run) -> dict[str, Responses]:

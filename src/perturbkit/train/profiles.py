@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 
 from perturbkit.core.errors import PerturbkitError, SchemaError
@@ -127,9 +128,29 @@ def _build(
     """Return an untrained model of profiles, its batches, and its validation loss."""
     model = plan.card.model.build(plan.config, data.train, data.features, rng("build"))
     values = model.training_values(data.train, rng("targets"), held_out=False)
+    validate = _validation(model, data.val, rng("validation"))
+    if validate is None and plan.train.patience:
+        kept = _withheld(values, rng("validation"))
+        if kept.size:
+            validate = _loss_on(model, data.train.conditions[kept], values[kept].copy())
+            values[kept] = np.nan
     seed = int(rng("order").integers(2**31))
     source = BlockSource(model.encode(data.train.conditions), values, plan.train, seed)
-    return model, source, _validation(model, data.val, rng("validation"))
+    return model, source, validate
+
+
+def _withheld(values_cg: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return a tenth of the conditions with targets, to stop on where none are for validation.
+
+    Their targets are errors of a base that was fitted without them, so they are as good as new to
+    the network, and the base still has them all.
+    """
+    rows = np.flatnonzero(~np.isnan(values_cg).all(1))
+    return np.sort(rng.permutation(rows)[: len(rows) // 10])
+
+
+def _loss_on(model: Any, conditions: pl.DataFrame, values_cg: np.ndarray) -> Callable[[], float]:
+    return lambda: float(np.nanmean((model.residual(conditions) - values_cg) ** 2))
 
 
 def _cells(plan: MemberPlan, data: FitData) -> CellData:
@@ -152,7 +173,7 @@ def _validation(
     if not chosen.keys:
         return None
     values_cg = model.training_values(chosen, rng, held_out=True)
-    return lambda: float(np.nanmean((model.residual(chosen.conditions) - values_cg) ** 2))
+    return _loss_on(model, chosen.conditions, values_cg)
 
 
 def fit_members(

@@ -10,6 +10,7 @@ from perturbkit.core.errors import FileError
 from perturbkit.core.files import atomic_path, existing, read_json, sha256, write_json
 from perturbkit.core.run import Run
 from perturbkit.models.card import FittedModel, ModelCard
+from perturbkit.train.uncertainty import Uncertainty
 
 FORMAT = 1
 """Version of model.json; raised when its meaning changes."""
@@ -70,3 +71,28 @@ def load_members(run: Run, card: ModelCard) -> list[Any]:
 def _of_member(arrays: dict[str, np.ndarray], i: int) -> dict[str, np.ndarray]:
     prefix = f"m{i}."
     return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+
+def save_uncertainty(run: Run, uncertainty: Uncertainty) -> None:
+    """Write uncertainty.safetensors and uncertainty.json, before the run counts as finished."""
+    arrays, about = uncertainty.state()
+    path = run.path / "uncertainty.safetensors"
+    with atomic_path(path) as temporary:
+        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, temporary)
+    write_json(run.path / "uncertainty.json", {"format": FORMAT, "sha256": sha256(path), **about})
+
+
+def load_uncertainty(run: Run) -> Uncertainty | None:
+    """Read what `save_uncertainty` wrote; None where a run states no uncertainty.
+
+    Raises:
+        FileError: the arrays do not match their checksum.
+    """
+    if not (run.path / "uncertainty.json").exists():
+        return None
+    about = read_json(run.path / "uncertainty.json")
+    path = existing(run.path / "uncertainty.safetensors", "file of uncertainties")
+    if sha256(path) != about["sha256"]:
+        message = f"{path} is not the file that was written with the run; fit again"
+        raise FileError(message)
+    return Uncertainty.restore(load_file(path), about)
