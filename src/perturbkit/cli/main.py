@@ -22,6 +22,7 @@ from perturbkit.cli.predict import predict
 from perturbkit.cli.prepare import prepare
 from perturbkit.cli.report import report
 from perturbkit.cli.score import score
+from perturbkit.cli.sweep import sweep
 from perturbkit.cli.vcc import app as vcc
 from perturbkit.core.errors import PerturbkitError
 
@@ -43,6 +44,7 @@ app.command("de")(de)
 app.command("names")(names)
 app.command("hyperperturb")(hyperperturb)
 app.command("benchmark")(benchmark)
+app.command("sweep")(sweep)
 app.add_typer(cells, name="cells")
 app.add_typer(explain, name="explain")
 app.add_typer(graph, name="graph")

@@ -44,6 +44,7 @@ def score(  # noqa: PLR0913, PLR0917  (the options of two ways to score)
         message = f"--{stated[0]} is for files of predictions; add --truth with the measurements"
         raise typer.BadParameter(message)
     from perturbkit.recipes import verbs
+    from perturbkit.recipes.judge import calibration_of
     from perturbkit.recipes.summaries import calibration_rows, gaps, score_rows, verdict
 
     scores = verbs.score(run, metrics=metric, out=out)
@@ -53,7 +54,7 @@ def score(  # noqa: PLR0913, PLR0917  (the options of two ways to score)
     if by is not None:
         strata = scores.by(by).select(by, "model", "metric", "value", "low", "high", "n", "reason")
         print_table(f"by {by}", strata.to_dicts())
-    calibration = verbs.calibration_of(run)
+    calibration = calibration_of(run)
     if calibration is not None:
         print_table(f"stated and observed uncertainty of {model}", calibration_rows(calibration))
     for note in scores.notes:

@@ -9,6 +9,7 @@ from perturbkit.data.splits.card import SplitConfig
 from perturbkit.metrics import METRICS
 from perturbkit.models import MODELS
 from perturbkit.models.card import ModelCard
+from perturbkit.models.from_file import model_card
 from perturbkit.train.config import TrainConfig
 
 
@@ -54,12 +55,12 @@ class Experiment(Config):
 
     @property
     def card(self) -> ModelCard:
-        """The model's card.
+        """The model's card, from the catalogue or from a user's file.
 
         Raises:
             UnknownNameError: no model of that name.
         """
-        return MODELS[str(self.model.get("kind", "lpm"))]
+        return model_card(str(self.model.get("kind", "lpm")))
 
     @property
     def model_config_(self) -> Config:
@@ -82,5 +83,5 @@ class Experiment(Config):
             _ = MODELS[name]
         for name in self.score.metrics:
             _ = METRICS[name]
-        complete = {"kind": self.card.name, **self.model_config_.plain()}
+        complete = {"kind": str(self.model.get("kind", "lpm")), **self.model_config_.plain()}
         return self.replace(model=complete)

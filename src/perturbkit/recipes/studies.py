@@ -9,6 +9,7 @@ from perturbkit.core.catalog import Card, Catalog
 from perturbkit.core.config import merge, read_toml, set_value
 from perturbkit.core.errors import UnknownNameError, unknown_name
 from perturbkit.models import MODELS
+from perturbkit.models.from_file import model_card
 from perturbkit.recipes.experiment import Experiment
 
 
@@ -118,8 +119,8 @@ def resolve(
     """
     values = _plain(recipe)
     kind = str(values.get("model", {}).get("kind", "lpm"))
-    if kind in MODELS:
-        values = merge({"train": dict(MODELS[kind].train)}, values)
+    if kind in MODELS or kind.endswith(".py"):
+        values = merge({"train": dict(model_card(kind).train)}, values)
     if screen is not None:
         values = merge(values, {"screen": {"source": str(screen)}})
     for assignment in settings:
@@ -135,7 +136,7 @@ def _plain(recipe: str | Path | dict[str, Any] | Experiment) -> dict[str, Any]:
     name = str(recipe)
     if name in RECIPES:
         return RECIPES[name].settings()
-    if name in MODELS:
+    if name in MODELS or name.endswith(".py"):
         return {"model": {"kind": name}}
     if isinstance(recipe, Path) or name.endswith(".toml"):
         return read_toml(recipe)

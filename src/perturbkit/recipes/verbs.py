@@ -25,9 +25,9 @@ from perturbkit.data.screens import open_screen
 from perturbkit.data.splits import Split, make_split
 from perturbkit.metrics.score import Scores
 from perturbkit.metrics.score import score as score_responses
-from perturbkit.metrics.uncertainty import calibration
 from perturbkit.models import MODELS
 from perturbkit.models.baselines_for import baselines_for
+from perturbkit.models.from_file import model_card
 from perturbkit.recipes.experiment import Experiment
 from perturbkit.recipes.opening import open_source
 from perturbkit.recipes.side_information import fit_data
@@ -177,7 +177,7 @@ class Fitted:
         opened = run if isinstance(run, Run) else Run.open(run)
         opened.require_finished()
         kind = str(opened.config["model"]["kind"])
-        return cls(opened, load_members(opened, MODELS[kind]), load_uncertainty(opened))
+        return cls(opened, load_members(opened, model_card(kind)), load_uncertainty(opened))
 
     def predict(self, conditions: pl.DataFrame) -> Responses:
         """Predict conditions with every member, with intervals where these are calibrated."""
@@ -306,21 +306,6 @@ def score(
     if out is not None:
         write_table(scores.table, Path(out))
     return scores
-
-
-def calibration_of(run: str | Path | Run) -> pl.DataFrame | None:
-    """Return stated and observed coverage on the held-out conditions; None without intervals.
-
-    See `metrics.uncertainty.calibration`.
-    """
-    opened = run if isinstance(run, Run) else Run.open(run)
-    predicted = Responses.load(opened.path / "responses.parquet")
-    if predicted.spread is None:
-        return None
-    truth = Responses.load(opened.path / "truth.parquet")
-    split = Split.load(opened.path / "split.parquet")
-    kept = split.rows(truth, "test").tolist() + truth.is_control.nonzero()[0].tolist()
-    return calibration(truth.select(sorted(set(kept))), predicted)
 
 
 def _predictions(run: Run) -> dict[str, Responses]:
