@@ -16,7 +16,7 @@ from perturbkit.train.profiles import FitData, MemberPlan, fit_member
 
 N_GENES, N_TARGETS, N_READOUTS = 4, 30, 40
 FAST = TrainConfig(
-    n_epochs=60, block_rows=16, block_readouts=40, learning_rate=0.02, precision="fp32"
+    n_epochs=60, block_rows=16, block_readouts=40, learning_rate=0.02, precision="fp32", patience=0
 )
 
 
@@ -175,3 +175,28 @@ def test_bfloat16_trains_as_float32_does(rng: np.random.Generator) -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             rough = model(rows, columns)
     assert (exact - rough.float()).abs().max() < 0.05 * exact.abs().max()
+
+
+def test_combinations_may_have_a_base_of_their_own(rng: np.random.Generator) -> None:
+    """Singles that no model can carry over, pairs that add up: additive is chosen for pairs."""
+    n, n_readouts = 14, 30
+    change = rng.normal(size=(n, n_readouts))
+    conditions, values = [Condition()], [np.full(n_readouts, 5.0)]
+    for i in range(n):
+        conditions.append(Condition((f"T{i:02d}",)))
+        values.append(5 + change[i])
+    for i in range(n - 1):
+        conditions.append(Condition((f"T{i:02d}", f"T{i + 1:02d}")))
+        values.append(5 + change[i] + change[i + 1])
+    readouts = Vocabulary([f"R{i}" for i in range(n_readouts)], "readout")
+    noisy = np.array(values) + rng.normal(0, 0.05, (len(values), n_readouts))
+    truth = Responses(noisy[None], condition_table(conditions), readouts, "log1p_cp10k")
+    last = len(conditions) - 1
+    model = Lpm.build(LpmConfig(slopes=False), truth.select(np.arange(last)), None, rng)
+    other = model.base.for_combinations
+    assert (other.kind if other else model.base.kind) == "additive"
+    asked = truth.conditions[[last, 1]]
+    predicted = model.predict(asked)
+    assert np.abs(predicted.mean_cg[0] - truth.mean_cg[last]).mean() < 0.15
+    again = Lpm.restore(model.config, model.state())
+    np.testing.assert_array_equal(again.predict(asked).values, predicted.values)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from perturbkit.core.condition import CONTROL
+from perturbkit.core.condition import CONTROL, conditions_of
 from perturbkit.core.responses import Responses
 from perturbkit.core.vocabulary import Vocabulary
 from perturbkit.models.additive import card as additive
@@ -31,6 +31,8 @@ _BASES: dict[str, ModelCard] = {
     )
 }
 _N_FOLDS = 5
+_FEWEST_COMBINATIONS = 4
+"""combinations in the training set below which they have no base of their own"""
 BaseKind = Literal[
     "auto", "none", "context_mean", "mean_delta", "cross_context_ridge",
     "cross_context_stack", "additive", "bilinear_ridge",
@@ -49,6 +51,8 @@ class Base:
     model: FittedModel | None
     slopes: Slopes | None = None
     """how far the predictions of each readout are trusted; None: as they are"""
+    for_combinations: "Base | None" = None
+    """another base for combinations, where these are better predicted by one"""
     fallback: FittedModel | None = None
     """the context's mean, for what the model refuses and the network can still say something of"""
 
@@ -61,6 +65,9 @@ class Base:
         refused = np.flatnonzero(status == "refused")
         if self.fallback is not None and refused.size:
             values[refused], status[refused] = _answer(self.fallback, conditions[refused])
+        if self.for_combinations is not None:
+            rows = np.flatnonzero(are_combinations(conditions))
+            values[rows], status[rows] = self.for_combinations.predict(conditions[rows])
         if self.slopes is not None:
             perturbed = (conditions["perturbation"] != CONTROL).to_numpy() & (status != "refused")
             contexts = conditions["context"].to_numpy().astype(str)
@@ -94,6 +101,10 @@ class Base:
             if model is not None:
                 own, abouts[name] = model.state()
                 arrays |= {f"{name}.{k}": v for k, v in own.items()}
+        if self.for_combinations is not None:
+            own, about = self.for_combinations.state()
+            abouts["combinations"] = {"kind": self.for_combinations.kind, "about": about}
+            arrays |= {f"combinations.{k}": v for k, v in own.items()}
         if self.slopes is not None:
             own, abouts["slopes"] = self.slopes.state()
             arrays |= {f"slopes.{k}": v for k, v in own.items()}
@@ -118,16 +129,38 @@ def choose_base(
     found = []
     for name in _applicable(train) if kind == "auto" else [kind]:
         base = fit_base(name, train, rng)
-        residual = base.crossfitted_residual(train, np.random.default_rng(seed))
-        error = np.nanmean(np.square(residual[~train.is_control], dtype=np.float64))
-        found.append((float(error), base, residual))
-    _, base, residual = min(found, key=lambda one: one[0])
+        found.append((base, base.crossfitted_residual(train, np.random.default_rng(seed))))
+    base, residual = _mixed(found, are_combinations(train.conditions), train)
     if not slopes or base.model is None:
         return base, residual
     predicted = train.mean_cg - residual
     fitted = Slopes.fit(train, predicted)
     trusted = fitted.apply(predicted, train.contexts, ~train.is_control)
     return replace(base, slopes=fitted), train.mean_cg - trusted
+
+
+def _mixed(
+    found: list[tuple[Base, np.ndarray]], combined: np.ndarray, train: Responses
+) -> tuple[Base, np.ndarray]:
+    """Return the base that errs least, and for combinations the one that errs least on these."""
+
+    def best(rows: np.ndarray) -> tuple[Base, np.ndarray]:
+        return min(found, key=lambda one: float(np.nanmean(np.square(one[1][rows]))))
+
+    alone = ~train.is_control & ~combined
+    base, residual = best(alone if alone.any() else combined)
+    if len(found) < 2 or combined.sum() < _FEWEST_COMBINATIONS or not alone.any():
+        return base, residual
+    other, missed = best(combined)
+    if other is base:
+        return base, residual
+    residual = np.where(combined[:, None], missed, residual)
+    return replace(base, for_combinations=other), residual
+
+
+def are_combinations(conditions: pl.DataFrame) -> np.ndarray:
+    """Say which conditions have more than one target."""
+    return np.array([len(c.targets) > 1 for c in conditions_of(conditions)], bool)
 
 
 def fit_base(kind: str, train: Responses, rng: np.random.Generator) -> Base:
@@ -165,7 +198,15 @@ def restore_base(kind: str, state: State, readouts: Vocabulary) -> Base:
     if "slopes" in state[1]:
         arrays = {k.removeprefix("slopes."): v for k, v in state[0].items()}
         slopes = Slopes.restore((arrays, state[1]["slopes"]))
-    return Base(kind, readouts, models["model"], slopes, models.get("fallback"))
+    other = None
+    if "combinations" in state[1]:
+        arrays = {
+            k.removeprefix("combinations."): v
+            for k, v in state[0].items() if k.startswith("combinations.")
+        }  # fmt: skip
+        about = state[1]["combinations"]
+        other = restore_base(about["kind"], (arrays, about["about"]), readouts)
+    return Base(kind, readouts, models["model"], slopes, other, models.get("fallback"))
 
 
 def _applicable(train: Responses) -> list[str]:
