@@ -10,7 +10,8 @@ from perturbkit.core.features import Features
 from perturbkit.core.responses import Responses
 from perturbkit.core.vocabulary import Vocabulary
 from perturbkit.models.block import Block
-from perturbkit.models.lpm import Lpm, LpmConfig, card, embedding_table
+from perturbkit.models.lpm import Lpm, LpmConfig, card
+from perturbkit.models.lpm_embeddings import embedding_table
 from perturbkit.train.config import TrainConfig
 from perturbkit.train.profiles import FitData, MemberPlan, fit_member
 

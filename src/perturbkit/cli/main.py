@@ -12,6 +12,7 @@ from perturbkit.cli.check import check
 from perturbkit.cli.de import de
 from perturbkit.cli.demo import demo
 from perturbkit.cli.design import app as design
+from perturbkit.cli.embed import embed
 from perturbkit.cli.explain import app as explain
 from perturbkit.cli.fit import fit
 from perturbkit.cli.graph import app as graph
@@ -45,6 +46,7 @@ app.command("names")(names)
 app.command("hyperperturb")(hyperperturb)
 app.command("benchmark")(benchmark)
 app.command("sweep")(sweep)
+app.command("embed")(embed)
 app.add_typer(cells, name="cells")
 app.add_typer(explain, name="explain")
 app.add_typer(graph, name="graph")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 
-def predict(
+def predict(  # noqa: PLR0913, PLR0917  (options of a command)
     run: Annotated[Path, typer.Argument(help="A run's folder.")],
     conditions: Annotated[
         list[str] | None,
@@ -28,7 +28,15 @@ def predict(
         float | None,
         typer.Option(help="With --out: a row for each value, with low and high, as 0.8 for 80 %."),
     ] = None,
+    controls: Annotated[
+        Path | None,
+        typer.Option(help="A screen whose controls describe contexts that the run never saw."),
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="Readouts to name in the summary.")] = 5,
+    *,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every perturbation in every context, into --out .h5ad.")
+    ] = False,
 ) -> None:
     """Predict what conditions would do; what the model cannot know is refused, never zero."""
     from perturbkit.cli.tables import print_table
@@ -38,11 +46,26 @@ def predict(
     if interval is not None and out is None:
         message = "--interval is for files; add --out FILE.csv"
         raise typer.BadParameter(message)
+    if every:
+        from perturbkit.recipes.grid import write_grid
+
+        if out is None:
+            message = "--all needs --out FILE.h5ad"
+            raise typer.BadParameter(message)
+        n_conditions, n_readouts = write_grid(run, out)
+        typer.echo(f"wrote {n_conditions} conditions x {n_readouts} readouts to {out}")
+        return
     predicted = verbs.predict(
-        run, conditions or (), contexts=context, table=table, out=out, level=interval
+        run,
+        conditions or (),
+        contexts=context,
+        table=table,
+        out=out,
+        level=interval,
+        controls=controls,
     )
-    controls = verbs.predicted_controls(run, predicted)
-    print_table("predictions", prediction_rows(predicted, controls, top))
+    origin = verbs.predicted_controls(run, predicted, controls)
+    print_table("predictions", prediction_rows(predicted, origin, top))
     if out is not None:
         typer.echo(f"wrote {out}")
     n_refused = int((predicted.conditions["status"] == "refused").sum())

@@ -1,25 +1,26 @@
 """The Large Perturbation Model: one network over (perturbation, readout, context) embeddings."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from copy import copy
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from perturbkit.core.condition import conditions_of
-from perturbkit.core.config import Config
 from perturbkit.core.errors import SchemaError
 from perturbkit.core.features import Features
 from perturbkit.core.responses import Responses
 from perturbkit.core.rng import torch_generator
 from perturbkit.core.vocabulary import Vocabulary
-from perturbkit.models.base import Base, BaseKind, choose_base, restore_base
+from perturbkit.models.base import Base, choose_base, restore_base
 from perturbkit.models.block import Block
 from perturbkit.models.card import ModelCard, State
+from perturbkit.models.contexts import Controls, changed_controls
+from perturbkit.models.lpm_config import LpmConfig
 from perturbkit.models.nn.grid import GridDecoder, Products
 from perturbkit.models.nn.perturbation import EncoderConfig, PerturbationEncoder
 from perturbkit.models.nn.tower import RowTower
@@ -27,40 +28,6 @@ from perturbkit.models.warm_start import WarmFactors, warm_factors
 
 _AT_ONCE = 16_000_000
 """hidden activations (rows x readouts x width) computed at once when predicting: 64 MB"""
-
-
-class LpmConfig(Config):
-    """Hyper-parameters of the LPM; sizes known from data come by `build`."""
-
-    embedding_dim: int = Field(default=32, ge=1)
-    """width of the context, perturbation and readout embeddings"""
-    hidden_dim: int = Field(default=64, ge=1)
-    """width of the hidden layers"""
-    n_layers: int = Field(default=1, ge=0, le=16)
-    """number of hidden layers"""
-    products: int = Field(default=16, ge=0)
-    """inner products of condition and readout that the first layer sees (published: 0)"""
-    product_rank: int = Field(default=16, ge=1)
-    """width of the vectors of these products"""
-    row_hidden: int = Field(default=256, ge=0)
-    """width of a residual layer that joins context and perturbation (published: 0, none)"""
-    warm_start: bool = True
-    """whether embeddings start from leading directions of the training set (published: random)"""
-    loss: Literal["squared", "huber"] = "squared"
-    """of the standardized residual; `huber` turns linear beyond one standard deviation"""
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    """probability of dropping a hidden unit"""
-    aggregation: Literal["mean", "sum", "max"] = "sum"
-    """how the embeddings of a combination's targets are joined (published: mean)"""
-    identity_dropout: float = Field(default=0.3, ge=0, lt=1)
-    """probability of hiding a target's own symbol while training, where it has features, so
-    that the features learn to stand for targets that were never seen"""
-    base: BaseKind = "auto"
-    """the closed-form model whose error the network learns; `none` is the published model"""
-    slopes: bool = True
-    """whether the base's deviation from the context's mean is weighed readout by readout"""
-    embedding_scale: float = Field(default=0.3, gt=0)
-    """standard deviation of the embeddings at the start (published: 1)"""
 
 
 class Lpm(nn.Module):
@@ -83,10 +50,14 @@ class Lpm(nn.Module):
         self.readouts = Vocabulary(about["readouts"], "readout")
         self.scale = float(about["scale"])
         self._base: Base | None = None
+        self.trained = list(about.get("trained", about["contexts"]))
+        self.controls: Controls | None = None
         self._missed: tuple[Responses, np.ndarray] | None = None
         width = config.embedding_dim
         self.encoder = PerturbationEncoder.restore(about["encoder"])
-        self.context = nn.Embedding(len(self.contexts), width)
+        by_control = config.context_from == "control"
+        n_contexts = len(self.trained) if by_control else len(self.contexts)
+        self.context = nn.Embedding(n_contexts, width)
         self.readout = nn.Embedding(len(self.readouts), width)
         self.tower = RowTower(2 * width, config.row_hidden) if config.row_hidden else None
         self.decoder = GridDecoder(
@@ -131,12 +102,15 @@ class Lpm(nn.Module):
         about = {
             "unit": train.unit,
             "contexts": sorted(set(train.contexts.tolist())),
+            "trained": sorted(set(train.contexts[~train.is_control].tolist())),
             "readouts": list(train.readouts),
             "encoder": encoder.plain(),
             "scale": 1.0,
         }
         model = cls(config, about)
         model.encoder = encoder
+        if config.context_from == "control":
+            model.controls = Controls.of(train)
         model._base, residual = choose_base(config.base, train, rng, slopes=config.slopes)
         model._missed = train, residual
         model.scale = float(np.nanstd(residual[~train.is_control])) or 1.0
@@ -163,7 +137,8 @@ class Lpm(nn.Module):
         share = 3 * self.config.embedding_dim // 8
         scale = self.config.embedding_scale
         n = factors.put(self.encoder.identity, self.readout.weight, share, scale)
-        factors.put_contexts(self.context.weight, self.readout.weight, n, scale)
+        if self.controls is None:
+            factors.put_contexts(self.context.weight, self.readout.weight, n, scale)
 
     def encode(self, table: pl.DataFrame) -> dict[str, Tensor]:
         """Return the conditions as tensors with the first axis c.
@@ -177,9 +152,10 @@ class Lpm(nn.Module):
         most = max(1, int(n_targets.max())) if len(n_targets) else 1
         targets = torch.zeros(len(conditions), most, dtype=torch.int64)
         targets[torch.arange(most) < n_targets[:, None].cpu()] = encoded.codes.cpu()
-        contexts = self.contexts.find([c.context for c in conditions])
+        names = [c.context for c in conditions]
+        by_symbol = torch.from_numpy(self.contexts.find(names))
         return {
-            "context": torch.from_numpy(contexts),
+            "context": by_symbol if self.controls is None else self._mix(self.controls, names),
             "targets": targets,
             "n_targets": n_targets.cpu(),
             "dose_um": encoded.dose_um.cpu(),
@@ -189,10 +165,35 @@ class Lpm(nn.Module):
 
     def forward(self, rows: dict[str, Tensor], columns: Tensor) -> Tensor:
         """Return the network's part, standardized, [r, q]."""
-        row = torch.cat([self.context(rows["context"]), self._perturbation(rows)], -1)
+        of = rows["context"]
+        context = of @ self.context.weight if of.is_floating_point() else self.context(of)
+        row = torch.cat([context, self._perturbation(rows)], -1)
         if self.tower is not None:
             row = self.tower(row)
         return self.decoder(row, self.readout(columns))
+
+    def _mix(self, controls: Controls, names: list[str]) -> Tensor:
+        """Return the share of each trained context in each context, [c, k]; unknown ones 0."""
+        known = [n for n in names if n in controls.profiles]
+        mix = np.zeros((len(names), len(controls.trained)), np.float32)
+        mix[[n in controls.profiles for n in names]] = controls.mix(known)
+        return torch.from_numpy(mix)
+
+    def with_controls(self, measured: Responses) -> Self:
+        """Return the model with the control profiles of further contexts, which it then answers.
+
+        Raises:
+            SchemaError: the model knows contexts by symbol alone.
+        """
+        if self.controls is None:
+            message = (
+                "this model knows contexts by symbol alone; fit with --set "
+                "model.context_from=control to predict others from their control profile"
+            )
+            raise SchemaError(message)
+        other = copy(self)
+        other.controls = self.controls.with_new(measured.with_readouts(self.readouts))
+        return other
 
     def _perturbation(self, rows: dict[str, Tensor]) -> Tensor:
         """Return one vector for each condition, [r, d]; the control's is zero."""
@@ -236,11 +237,13 @@ class Lpm(nn.Module):
     def predict(self, conditions: pl.DataFrame) -> Responses:
         """Predict any conditions; what the model knows nothing of is refused, as NaN."""
         status = self.statuses(conditions)
-        values, base_status = self.base.predict(conditions)
+        values, base_status = self._of_base(conditions)
         answered = np.flatnonzero((status != "refused") & (base_status != "refused"))
         is_control = np.array([c.is_control for c in conditions_of(conditions)], bool)
         if self.base.kind != "none":
             answered = answered[~is_control[answered]]
+        if self.controls is None:  # of a context without perturbations no vector was learned
+            answered = answered[np.isin(conditions["context"].to_numpy(), self.trained)[answered]]
         refused = (status == "refused") | (base_status == "refused")
         status[refused] = "refused"
         if answered.size:
@@ -248,6 +251,24 @@ class Lpm(nn.Module):
         values[refused] = np.nan
         table = conditions.with_columns(status=pl.Series(status.astype(str)))
         return Responses(values[None], table, self.readouts, self.unit)
+
+    def _of_base(self, conditions: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the base says; in new contexts, the change in those they resemble."""
+        values, status = self.base.predict(conditions)
+        names = conditions["context"].to_numpy()
+        new = np.array([n not in self.contexts for n in names], bool)
+        if self.controls is None or self.base.kind == "none":
+            status[new & self._described(names)] = "prior"
+            return values, status
+        rows = np.flatnonzero(new & self._described(names))
+        if rows.size:
+            asked = conditions[rows]
+            values[rows], status[rows] = changed_controls(self.base, self.controls, asked)
+        return values, status
+
+    def _described(self, names: np.ndarray) -> np.ndarray:
+        profiles = {} if self.controls is None else self.controls.profiles
+        return np.array([n in profiles for n in names], bool)
 
     @torch.no_grad()
     def residual(self, table: pl.DataFrame) -> np.ndarray:
@@ -269,8 +290,11 @@ class Lpm(nn.Module):
         """Return the status of each condition: seen, prior, neighbour or refused."""
         conditions = conditions_of(table)
         statuses = np.array(self.encoder.encode(conditions).status, dtype="<U9")
-        unknown = [c.context not in self.contexts for c in conditions]
-        statuses[np.array(unknown, bool)] = "refused"
+        names = np.array([c.context for c in conditions])
+        weak = ~np.isin(names, self.trained) & (statuses == "seen")
+        statuses[weak & np.array([not c.is_control for c in conditions], bool)] = "prior"
+        unknown = np.array([n not in self.contexts for n in names], bool)
+        statuses[unknown & ~self._described(names)] = "refused"
         return statuses
 
     def state(self) -> State:
@@ -281,11 +305,15 @@ class Lpm(nn.Module):
         about = {
             "unit": self.unit,
             "contexts": list(self.contexts),
+            "trained": self.trained,
             "readouts": list(self.readouts),
             "encoder": self.encoder.plain(),
             "scale": self.scale,
             "base": {"kind": self.base.kind, "about": base_about},
         }
+        if self.controls is not None:
+            profiles, about["controls"] = self.controls.state()
+            arrays |= {f"controls.{k}": v for k, v in profiles.items()}
         return arrays, about
 
     @classmethod
@@ -298,22 +326,10 @@ class Lpm(nn.Module):
         base = {k[5:]: v for k, v in arrays.items() if k.startswith("base.")}
         state = (base, about["base"]["about"])
         model._base = restore_base(about["base"]["kind"], state, model.readouts)
+        if "controls" in about:
+            profiles = {"profiles": arrays["controls.profiles"]}
+            model.controls = Controls.restore(profiles, about["controls"])
         return model.eval()
-
-
-def embedding_table(model: Lpm, which: Literal["perturbation", "context", "readout"]) -> Features:
-    """Return learned embeddings by name, for maps and nearest neighbours.
-
-    A perturbation's embedding is what the network sees of it: identity and features together;
-    targets that only features describe have one too.
-    """
-    with torch.no_grad():
-        if which == "context":
-            return Features(model.contexts, model.context.weight.numpy(), "lpm_context")
-        if which == "readout":
-            return Features(model.readouts, model.readout.weight.numpy(), "lpm_readout")
-        values = model.encoder.vectors()
-    return Features(model.encoder.names, values.numpy(), "lpm_perturbation")
 
 
 card = ModelCard(

@@ -21,9 +21,19 @@ class RecipeCard(Card):
     """returns what differs from the defaults of Experiment"""
 
 
-def _lpm_published(learning_rate: float, decay: float, shape: tuple[int, int, float]) -> Any:
+def _held_out(target: str) -> dict[str, Any]:
+    """Return the split of the paper: 15 and 15 % of the perturbations of the target context."""
+    return {"kind": "unseen_pair", "contexts": [target], "fraction": 0.15, "val": 0.15 / 0.85}
+
+
+def _lpm_published(
+    learning_rate: float, decay: float, shape: tuple[int, int, float], screen: dict[str, Any],
+    target: str,
+) -> Any:  # fmt: skip
     width, hidden, dropout = shape
     return {
+        "screen": screen,
+        "split": _held_out(target),
         "n_members": 5,
         "features": "none",
         "model": {
@@ -33,28 +43,33 @@ def _lpm_published(learning_rate: float, decay: float, shape: tuple[int, int, fl
         },
         "train": {
             "n_epochs": 50, "learning_rate": learning_rate, "schedule": "exponential",
+            "block_rows": 20, "block_readouts": 250 if hidden == 512 else 50,
             "decay": decay, "weight_decay": 0.01, "gradient_clip": 1e9, "patience": 0,
         },
     }  # fmt: skip
 
 
+_REPLOGLE = {"source": "replogle2022_essential"}
+_LINCS = {"source": "lincs_l1000", "options": {"dose_um": 10.0, "time_h": 24.0}}
+"""The compounds of LINCS; the paper has its CRISPR knock-outs as further contexts"""
+
 lpm_replogle_k562 = RecipeCard(
     name="lpm_replogle_k562",
     summary="the LPM as published for Replogle K562: five seeds, 50 epochs",
     source="perturb-gym, replogle_k562_paper_lpm",
-    settings=lambda: _lpm_published(0.002, 0.99, (32, 512, 0.0)),
+    settings=lambda: _lpm_published(0.002, 0.99, (32, 512, 0.0), _REPLOGLE, "K562"),
 )
 lpm_replogle_rpe1 = RecipeCard(
     name="lpm_replogle_rpe1",
     summary="the LPM as published for Replogle RPE1: five seeds, 50 epochs",
     source="perturb-gym, replogle_rpe1_paper_lpm",
-    settings=lambda: _lpm_published(0.005, 0.99, (32, 512, 0.0)),
+    settings=lambda: _lpm_published(0.005, 0.99, (32, 512, 0.0), _REPLOGLE, "RPE1"),
 )
 lpm_lincs = RecipeCard(
     name="lpm_lincs",
     summary="the LPM as published for LINCS L1000: five seeds, 50 epochs",
     source="perturb-gym, lincs_paper_lpm",
-    settings=lambda: _lpm_published(0.002, 0.97, (128, 256, 0.1)),
+    settings=lambda: _lpm_published(0.002, 0.97, (128, 256, 0.1), _LINCS, "HT29"),
 )
 
 

@@ -28,7 +28,7 @@ from perturbkit.metrics.score import score as score_responses
 from perturbkit.models import MODELS
 from perturbkit.models.baselines_for import baselines_for
 from perturbkit.models.from_file import model_card
-from perturbkit.recipes.experiment import Experiment
+from perturbkit.recipes.experiment import Experiment, ScreenConfig
 from perturbkit.recipes.opening import open_source
 from perturbkit.recipes.side_information import fit_data
 from perturbkit.recipes.strata import with_subgroups
@@ -179,6 +179,21 @@ class Fitted:
         kind = str(opened.config["model"]["kind"])
         return cls(opened, load_members(opened, model_card(kind)), load_uncertainty(opened))
 
+    def with_controls(self, screen: str | Path) -> "Fitted":
+        """Return the model that also answers contexts described by the controls of a screen.
+
+        Raises:
+            SchemaError: the model takes no control profiles, or the screen lacks readouts.
+        """
+        kind = self.run.config["model"]["kind"]
+        if not all(hasattr(m, "with_controls") for m in self.members):
+            message = f"{kind} takes no control profiles; fit lpm with model.context_from=control"
+            raise SchemaError(message)
+        opened = open_source(ScreenConfig(source=str(screen)), 0)
+        measured = opened.truth(named_rng(0, "halves"))
+        members = [m.with_controls(measured) for m in self.members]
+        return replace(self, members=members)
+
     def predict(self, conditions: pl.DataFrame) -> Responses:
         """Predict conditions with every member, with intervals where these are calibrated."""
         predicted = Responses.stack([m.predict(conditions) for m in self.members])
@@ -195,6 +210,7 @@ def predict(
     table: Path | None = None,
     out: Path | None = None,
     level: float | None = None,
+    controls: Path | None = None,
 ) -> Responses:
     """Predict any conditions from a saved run alone.
 
@@ -205,6 +221,7 @@ def predict(
         table: a CSV or Parquet file of further conditions.
         out: where to write the predictions: .csv and .tsv hold the mean, .parquet all members.
         level: write a row for each value, with the interval of this level as low and high.
+        controls: a screen whose controls describe contexts that the run has not seen.
 
     Returns:
         Responses with a status for each condition; refused ones are NaN.
@@ -217,6 +234,8 @@ def predict(
         message = f"cannot write {out}: predictions are written as .csv, .tsv or .parquet"
         raise FileError(message)
     fitted = Fitted.open(run)
+    if controls is not None:
+        fitted = fitted.with_controls(controls)
     asked = conditions_asked(fitted.run, conditions, contexts, table)
     predicted = fitted.predict(asked)
     if out is not None:
@@ -224,15 +243,17 @@ def predict(
     return predicted
 
 
-def predicted_controls(run: str | Path | Run, predicted: Responses) -> np.ndarray:
+def predicted_controls(
+    run: str | Path | Run, predicted: Responses, controls: Path | None = None
+) -> np.ndarray:
     """Return what the run says of each condition's control, [c, g]; zero in relative units."""
     if predicted.unit in RELATIVE_UNITS:
         return np.zeros_like(predicted.mean_cg)
     table = controls_for(predicted)
     distinct = table.unique(maintain_order=True)
-    controls = Fitted.open(run).predict(distinct)
-    where = controls.find(condition_keys(table))
-    return controls.mean_cg[where]
+    fitted = Fitted.open(run)
+    said = (fitted if controls is None else fitted.with_controls(controls)).predict(distinct)
+    return said.mean_cg[said.find(condition_keys(table))]
 
 
 def conditions_asked(

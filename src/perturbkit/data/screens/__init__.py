@@ -14,6 +14,7 @@ from perturbkit.data.screens._norman2019 import card as norman2019
 from perturbkit.data.screens._op3 import card as op3
 from perturbkit.data.screens._papalexi2021 import card as papalexi2021
 from perturbkit.data.screens._perturbench_devel import card as perturbench_devel
+from perturbkit.data.screens._replogle2022_essential import card as replogle2022_essential
 from perturbkit.data.screens._replogle2022_k562 import card as replogle2022_k562
 from perturbkit.data.screens._replogle2022_rpe1 import card as replogle2022_rpe1
 from perturbkit.data.screens._sciplex3 import card as sciplex3
