@@ -169,7 +169,7 @@ class Fitted:
     run: Run
     members: list[Any]
     uncertainty: Uncertainty | None = None
-    """how far its predictions may be off; None where there was nothing to calibrate it on"""
+    """how far its predictions may be off; None without conditions to calibrate it on"""
 
     @classmethod
     def open(cls, run: str | Path | Run) -> "Fitted":
@@ -191,8 +191,7 @@ class Fitted:
             raise SchemaError(message)
         opened = open_source(ScreenConfig(source=str(screen)), 0)
         measured = opened.truth(named_rng(0, "halves"))
-        members = [m.with_controls(measured) for m in self.members]
-        return replace(self, members=members)
+        return replace(self, members=[m.with_controls(measured) for m in self.members])
 
     def predict(self, conditions: pl.DataFrame) -> Responses:
         """Predict conditions with every member, with intervals where these are calibrated."""
