@@ -125,10 +125,10 @@ def ridge(
     x = knowledge.scaled_cd
     z = standard(y)
     seen = x[rows]
-    ratio = max(RATIOS, key=lambda r: evidence(seen, z, r))
+    gram = seen @ seen.T
+    ratio = max(RATIOS, key=lambda r: evidence(gram, z, r))
     # the dual form: a Gaussian process with a linear kernel, k x k instead of d x d
-    kernel = seen @ seen.T / ratio
-    inverse = np.linalg.inv(kernel + np.eye(len(y)))
+    inverse = np.linalg.inv(gram / ratio + np.eye(len(y)))
     weight = inverse @ z
     cross = (x @ seen.T) / ratio
     mean = cross @ weight
