@@ -240,7 +240,10 @@ def test_without_the_residual_the_decoder_speaks_alone(data) -> None:
     controls = predict.decoded(alone, predict._controls(alone))
     decoded = predict.decoded(alone, table)
     at = predict.answer(alone, table).context_c
-    np.testing.assert_allclose(said, np.log(decoded / controls[at]), atol=1e-9)
+    ratio = np.log(decoded / controls[at])
+    shift = said - ratio  # shares add to one: all readouts move alike
+    np.testing.assert_allclose(shift, np.broadcast_to(shift[:, :1], shift.shape), atol=1e-9)
+    assert np.abs(shift).max() < 0.1
     assert np.abs(predict.answer(whole, table).change_cg - said).max() > 0.05
 
 
@@ -264,3 +267,14 @@ def test_batches_are_kept_apart_from_effects() -> None:
     at = cells.profiles.find([f"{shifted} | {model.contexts[0]}"])
     change = predict.answer(model, cells.profiles.conditions[at]).change_cg[0, 10]
     assert abs(change) < 0.35 < abs(cells.profiles.delta_cg()[at][0, 10])
+
+
+def test_a_decoder_that_has_learned_nothing_is_not_believed() -> None:
+    rng = np.random.default_rng(0)
+    observed, noise = rng.normal(size=(5, 300)), rng.normal(size=(5, 300))
+    error = np.full(observed.shape, 0.1)
+    assert predict.credibility(observed, error, noise) < 0.1
+    assert predict.credibility(observed, error, observed) == pytest.approx(1.0)
+    assert predict.credibility(observed, error, 4 * observed) == pytest.approx(0.25)
+    assert predict.credibility(observed, error, -observed) == 0.0
+    assert predict.credibility(observed, error, 0 * observed) == 0.0

@@ -11,7 +11,6 @@ from perturbkit.core.condition import conditions_of
 from perturbkit.core.errors import SchemaError
 from perturbkit.core.features import Features
 from perturbkit.core.responses import Responses
-from perturbkit.core.rng import torch_generator
 from perturbkit.core.vocabulary import Vocabulary
 from perturbkit.models.card import State
 from perturbkit.models.cells import CellBatch, CellData, PredictedCells
@@ -22,7 +21,8 @@ from perturbkit.models.vae.config import VaeConfig
 from perturbkit.models.vae.divergence import normal_kl, normals_kl
 from perturbkit.models.vae.effects import Drawn, Sizes, drawn_normal
 from perturbkit.models.vae.likelihood import likelihood_of
-from perturbkit.models.vae.networks import Beside, Decoder, Encoder, initialize
+from perturbkit.models.vae.networks import Beside, Decoder, Encoder
+from perturbkit.models.vae.start import learn_scales
 from perturbkit.models.vae.targets import DoseFactor, Targets
 from perturbkit.models.vae.totals import Totals
 
@@ -148,46 +148,8 @@ class CellVae(nn.Module):
         model.targets = encoder
         if one_hot:
             encoder.requires_grad_(requires_grad=False)
-        model._learn_scales(cells, rng)
+        learn_scales(model, cells, rng)
         return model
-
-    def _learn_scales(self, cells: CellData, rng: np.random.Generator) -> None:
-        """Set what is no parameter: scales, totals, fixed draws; draw the networks' weights."""
-        generator = torch_generator(rng)
-        counts = self.likelihood.counts
-        if self.store_unit != "counts" and counts:
-            message = (
-                f"the cells are in {self.store_unit} and the likelihood is for counts; "
-                "take likelihood gaussian, or give the counts"
-            )
-            raise SchemaError(message)
-        self.totals = Totals.of(cells, self.contexts, counts=counts)
-        few = np.sort(rng.permutation(cells.train_n)[:4096])
-        seen = self._transformed(torch.from_numpy(cells.store.dense(few)))
-        self.centre.copy_(seen.mean(0))
-        self.spread.copy_(seen.std(0, correction=0).clamp_min(0.05))
-        self.draws.normal_(generator=generator)
-        self._count_cells(cells)
-        with torch.no_grad():
-            initialize(self.encoder, generator)
-            initialize(self.decoder, generator)
-            mean = self.totals.sum_cg.sum(0) / max(float(self.totals.size_cb.sum()), 1.0)
-            start = np.log(np.maximum(mean, 1e-7)) if counts else mean
-            self.decoder.out.bias.copy_(torch.from_numpy(start))
-        if self.artefact is not None:
-            self.artefact.learn(cells, rng)
-
-    def _count_cells(self, cells: CellData) -> None:
-        """Count the training cells of each target: its variables are theirs in common."""
-        code = cells.store.arrays["condition"][cells.train_n]
-        n_c = torch.from_numpy(np.bincount(code, minlength=cells.store.conditions.height))
-        rows = self.encode(cells.store.conditions)
-        present = rows["targets"] >= 0
-        which = rows["targets"][present]
-        trained = which < self.targets.n_trained
-        amount = n_c[:, None].expand(present.shape)[present][trained].float()
-        self.cells_of_target.zero_().index_add_(0, which[trained], amount)
-        self.cells_of_target.clamp_(min=1.0)
 
     def encode(self, conditions: pl.DataFrame) -> dict[str, Tensor]:
         """Return the conditions as tensors with the first axis c.
@@ -224,7 +186,8 @@ class CellVae(nn.Module):
             vectors = self.targets(which, offsets)
         return Targets(which, vectors, member)
 
-    def _transformed(self, x: Tensor) -> Tensor:
+    def transformed(self, x: Tensor) -> Tensor:
+        """Return what the encoder sees of the cells' values, before it is standardized."""
         return torch.log1p(x) if self.store_unit == "counts" else x
 
     def _scored(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -269,7 +232,7 @@ class CellVae(nn.Module):
         artefact: Tensor | None,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         beside = self.encoder.beside
-        projected = self.encoder.from_cell((self._transformed(x) - self.centre) / self.spread)
+        projected = self.encoder.from_cell((self.transformed(x) - self.centre) / self.spread)
         effect = beside.effect(shift)[:, place] if beside.effect is not None else None
         return self.encoder(projected, beside(*codes, effect, artefact))
 

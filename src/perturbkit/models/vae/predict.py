@@ -1,8 +1,9 @@
 """What a fitted autoencoder of cells answers: means by closed forms, and cells by sampling.
 
 The decoder says by how much a condition's shares differ from the control's; the control's own
-shares are taken from its cells. What a seen condition's cells say beyond that is believed as far
-as its error allows (`shrinkage.shrink`), so that a prediction is never worse than either alone.
+shares are taken from its cells. The decoder's changes count as far as the training cells bear them
+out (`credibility`), and what a seen condition's cells say beyond is believed as far as its error
+allows (`shrinkage.shrink`).
 """
 
 from dataclasses import dataclass
@@ -79,10 +80,12 @@ def answer(model: "CellVae", table: pl.DataFrame) -> Answer:
     conditions = conditions_of(table)
     context_c = np.maximum(model.contexts.find([c.context for c in conditions]), 0)
     origin_kg = decoded(model, _controls(model))
-    change = _difference(model, decoded(model, table), origin_kg[context_c])
     base_kg, level_kbg = _control_levels(model, origin_kg)
+    change = _difference(model, decoded(model, table), origin_kg[context_c], base_kg[context_c])
     if model.config.residual:
-        change = change + _residuals(model, table, level_kbg, origin_kg)
+        observed = observed_changes(model, level_kbg, origin_kg)
+        trust = credibility(*observed)
+        change = trust * change + _residuals(model, table, observed, trust)
     return Answer(change, context_c, base_kg)
 
 
@@ -91,10 +94,14 @@ def _controls(model: "CellVae") -> pl.DataFrame:
                          "context": list(model.contexts)})  # fmt: skip
 
 
-def _difference(model: "CellVae", values: np.ndarray, origin: np.ndarray) -> np.ndarray:
+def _difference(
+    model: "CellVae", values: np.ndarray, origin: np.ndarray, base: np.ndarray
+) -> np.ndarray:
+    """Return the change from `origin`; of shares, such that those of `base` still add to one."""
     if not model.likelihood.counts:
         return values - origin
-    return np.log(np.maximum(values, 1e-12)) - np.log(np.maximum(origin, 1e-12))
+    change = np.log(np.maximum(values, 1e-12)) - np.log(np.maximum(origin, 1e-12))
+    return change - np.log((base * np.exp(change)).sum(1, keepdims=True) / base.sum(1)[:, None])
 
 
 def _control_levels(model: "CellVae", origin_kg: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -113,43 +120,54 @@ def _control_levels(model: "CellVae", origin_kg: np.ndarray) -> tuple[np.ndarray
 
 
 def _residuals(
-    model: "CellVae", table: pl.DataFrame, level_kbg: np.ndarray, origin_kg: np.ndarray
-) -> np.ndarray:
+    model: "CellVae", table: pl.DataFrame,
+    training: tuple[np.ndarray, np.ndarray, np.ndarray], trust: float,
+) -> np.ndarray:  # fmt: skip
     """Return the shrunken residual of each condition asked for; 0 for those never seen."""
-    totals = model.totals
-    assert totals is not None
-    keys = [c.key for c in conditions_of(table)]
-    where = {key: i for i, key in enumerate(totals.keys)}
+    assert model.totals is not None
+    where = {key: i for i, key in enumerate(model.totals.keys)}
     result = np.zeros((table.height, len(model.readouts)))
+    keys = [c.key for c in conditions_of(table)]
     asked = [(i, where[key]) for i, key in enumerate(keys) if key in where]
     if not asked:
         return result
-    observed, error = residuals_of_training(model, level_kbg, origin_kg)
-    believed = shrink(observed, error)
+    observed, error, change = training
+    believed = shrink(observed - trust * change, error)
     here, there = np.array(asked).T
     result[here] = believed[there]
     return result
 
 
-def residuals_of_training(
-    model: "CellVae", level_kbg: np.ndarray, origin_kg: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return what the training cells say beyond the decoder, and its standard error, [c, g] each.
+def credibility(observed: np.ndarray, error: np.ndarray, change: np.ndarray) -> float:
+    """Return by how much the decoder's changes are to be taken: their slope on the observed ones.
 
-    Controls have none: their level is observed already.
+    Between 0, for a decoder that has learned nothing of the perturbations, and 1.
+    """
+    known = np.isfinite(observed)
+    weight = np.where(known, 1 / error**2, 0.0)
+    own = float((weight * change**2).sum())
+    return float(np.clip((weight * change * np.where(known, observed, 0)).sum() / own, 0, 1)
+                 if own > 0 else 0.0)  # fmt: skip
+
+
+def observed_changes(
+    model: "CellVae", level_kbg: np.ndarray, origin_kg: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what the training cells say, its standard error, and the decoder, [c, g] each.
+
+    Controls say nothing (NaN): their level is observed already.
     """
     totals = model.totals
     assert totals is not None
     table = training_table(totals.keys)
     conditions = conditions_of(table)
     context_c = np.maximum(model.contexts.find([c.context for c in conditions]), 0)
-    change = _difference(model, decoded(model, table), origin_kg[context_c])
     size_c = totals.size_cb.sum(1)
     level = np.stack([s @ level_kbg[k] for s, k in zip(totals.size_cb, context_c, strict=True)])
     level /= np.maximum(size_c, 1e-9)[:, None]  # the control at the condition's mix of batches
+    change = _difference(model, decoded(model, table), origin_kg[context_c], level)
     if model.likelihood.counts:
-        share = level * np.exp(change)
-        share /= share.sum(1, keepdims=True)
+        share = level / level.sum(1, keepdims=True)
         seen, due = totals.sum_cg + PRIOR_COUNTS, size_c[:, None] * share + PRIOR_COUNTS
         size = torch.from_numpy(totals.square_c / np.maximum(size_c, 1e-9))
         wider = model.likelihood.fluctuation(torch.from_numpy(share), size).detach().numpy()
@@ -158,9 +176,9 @@ def residuals_of_training(
         assert totals.spread_cg is not None
         n = np.maximum(size_c, 1.0)[:, None]
         spread = (n * totals.spread_cg + 10 * np.median(totals.spread_cg, 0)) / (n + 10)
-        y, error = totals.sum_cg / n - level - change, np.sqrt(spread / n)
+        y, error = totals.sum_cg / n - level, np.sqrt(spread / n)
     y[[c.is_control for c in conditions]] = np.nan
-    return y, error
+    return y, error, change
 
 
 def training_table(keys: tuple[str, ...]) -> pl.DataFrame:
