@@ -103,8 +103,10 @@ def fitted(of: Case, graphs: Mapping[str, Graph], features: Features | None = No
 
 
 def paired(a: np.ndarray, b: np.ndarray, labels: np.ndarray) -> list[float]:
-    """Return the mean of a - b and its interval."""
+    """Return the mean of a - b and its interval; nothing where no condition has both."""
     kept = ~np.isnan(a - b)
+    if not kept.any():
+        return []
     weights = draw_weights(labels[kept], 1000, named_rng(0, "bootstrap"))
     low, high = interval((a - b)[kept, None], weights, 0.95)[:, 0]
     return [round(float(v), 4) for v in ((a - b)[kept].mean(), low, high)]
