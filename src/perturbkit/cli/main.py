@@ -16,6 +16,7 @@ from perturbkit.cli.embed import embed
 from perturbkit.cli.explain import app as explain
 from perturbkit.cli.fit import fit
 from perturbkit.cli.graph import app as graph
+from perturbkit.cli.guides import guides
 from perturbkit.cli.hyperperturb import hyperperturb
 from perturbkit.cli.listing import listing
 from perturbkit.cli.names import names
@@ -40,6 +41,7 @@ app.command("predict")(predict)
 app.command("score")(score)
 app.command("report")(report)
 app.command("check")(check)
+app.command("guides")(guides)
 app.command("prepare")(prepare)
 app.command("de")(de)
 app.command("names")(names)

@@ -15,7 +15,7 @@ from perturbkit.core.files import existing
 from perturbkit.data.read.h5ad import damaged, refuse_huge, refuse_links, require_hdf5
 from perturbkit.data.read.rows import FAULTS
 
-GENES = "Gene Expression"
+GENES, GUIDES = "Gene Expression", "CRISPR Guide Capture"
 
 
 def read_tenx_h5(path: str | Path) -> ad.AnnData:
@@ -24,6 +24,40 @@ def read_tenx_h5(path: str | Path) -> ad.AnnData:
     Raises:
         FileError: missing, not of 10x, or damaged.
     """
+    return _features(_tenx_h5(path), GENES)
+
+
+def read_tenx_folder(path: str | Path) -> ad.AnnData:
+    """Read Cell Ranger's folder: `matrix.mtx`, `barcodes.tsv`, `features.tsv` (or `genes.tsv`).
+
+    Raises:
+        FileError: one of the files is missing, damaged, or of another size.
+    """
+    return _features(_tenx_folder(path), GENES)
+
+
+def read_tenx_guides(path: str | Path) -> tuple[ad.AnnData, ad.AnnData]:
+    """Read the h5 or folder of an experiment with guide capture: cells by genes, cells by guides.
+
+    `var` of the guides has the column `target` where the file names the targets.
+
+    Raises:
+        FileError: damaged, or without guide features.
+    """
+    path = existing(path, "10x file or folder")
+    whole = _tenx_folder(path) if path.is_dir() else _tenx_h5(path)
+    guides = _features(whole, GUIDES)
+    if not guides.n_vars:
+        found = ", ".join(sorted(set(whole.var["feature_type"])))
+        message = (
+            f"{path} has features of the types {found}, and guides are {GUIDES!r}; give the output "
+            "of a run with a feature reference of guides"
+        )
+        raise FileError(message)
+    return _features(whole, GENES), guides
+
+
+def _tenx_h5(path: str | Path) -> ad.AnnData:
     file = existing(path, "10x h5 file")
     require_hdf5(file)
     try:
@@ -41,19 +75,16 @@ def read_tenx_h5(path: str | Path) -> ad.AnnData:
                 "gene_id": features["id"].asstr()[:],
                 "feature_type": features["feature_type"].asstr()[:],
             }, index=features["name"].asstr()[:])  # fmt: skip
+            if "target_gene_name" in features:
+                var["target"] = features["target_gene_name"].asstr()[:]
     except PerturbkitError:
         raise
     except FAULTS as error:
         raise damaged(file, error) from error
-    return _genes(sparse.csr_matrix(matrix.T), barcodes, var)
+    return _whole(sparse.csr_matrix(matrix.T), barcodes, var)
 
 
-def read_tenx_folder(path: str | Path) -> ad.AnnData:
-    """Read Cell Ranger's folder: `matrix.mtx`, `barcodes.tsv`, `features.tsv` (or `genes.tsv`).
-
-    Raises:
-        FileError: one of the files is missing, damaged, or of another size.
-    """
+def _tenx_folder(path: str | Path) -> ad.AnnData:
     folder = existing(path, "10x folder")
     names = {p.name.removesuffix(".gz"): p for p in folder.iterdir()}
     features = names.get("features.tsv", names.get("genes.tsv"))
@@ -82,18 +113,25 @@ def read_tenx_folder(path: str | Path) -> ad.AnnData:
             f"{len(var):,} features and {len(barcodes):,} barcodes; copy it again"
         )
         raise FileError(message)
-    return _genes(sparse.csr_matrix(matrix), barcodes, var)
+    return _whole(sparse.csr_matrix(matrix), barcodes, var)
 
 
-def _genes(x_ng: sparse.csr_matrix, barcodes: Any, var: pd.DataFrame) -> ad.AnnData:
-    """Return the cells with the genes alone, names that repeat made unique by their ids."""
-    keep = (var["feature_type"] == GENES).to_numpy()
-    var = var[keep]
-    twice = var.index.duplicated(keep=False)
+def _whole(x_ng: sparse.csr_matrix, barcodes: Any, var: pd.DataFrame) -> ad.AnnData:
+    """Return the cells with all features, names that repeat made unique by their ids."""
+    twice = pd.Series(var.index + "\x1f" + var["feature_type"]).duplicated(keep=False).to_numpy()
     names = np.where(twice, var.index + "-" + var["gene_id"], var.index)
-    var.index = pd.Index(names, dtype=object)
+    var = var.assign(name=names)
+    var.index = pd.Index([f"{t}:{n}" for t, n in zip(var["feature_type"], names, strict=True)])
     obs = pd.DataFrame(index=pd.Index([str(b) for b in barcodes], dtype=object))
-    return ad.AnnData(sparse.csr_matrix(x_ng[:, keep]).astype(np.float32), obs=obs, var=var)
+    return ad.AnnData(x_ng.astype(np.float32), obs=obs, var=var)
+
+
+def _features(whole: ad.AnnData, kind: str) -> ad.AnnData:
+    """Return the features of one type."""
+    part = whole[:, (whole.var["feature_type"] == kind).to_numpy()].copy()
+    part.var_names = pd.Index(part.var.pop("name"), dtype=object)
+    part.var.index.name = None
+    return part
 
 
 def _opened(path: Path) -> Any:
