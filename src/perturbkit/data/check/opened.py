@@ -15,8 +15,8 @@ from scipy import sparse
 
 from perturbkit.core.errors import FileError, PerturbkitError
 from perturbkit.data.read.any import read_any
-from perturbkit.data.read.h5ad import HDF5_MAGIC, STAMP, damaged
-from perturbkit.data.read.rows import FAULTS, H5Matrix, Rows
+from perturbkit.data.read.h5ad import FAULTS, HDF5_MAGIC, STAMP, damaged
+from perturbkit.data.read.rows import H5Matrix, Rows
 from perturbkit.data.read.tables import TableOptions
 
 AT_A_TIME = 4_000_000

@@ -23,7 +23,7 @@ BYTES_BEFORE = 330_000_000
 """The interpreter and its libraries."""
 CHUNKS = 6
 """Chunks in memory: the one read ahead, the one at work, and what the kernels make of it."""
-AT_A_TIME = 1_500_000
+AT_A_TIME = 2_500_000
 """Stored values that are read together, where memory allows."""
 
 

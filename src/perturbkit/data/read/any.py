@@ -10,8 +10,7 @@ import pandas as pd
 
 from perturbkit.core.errors import FileError, SchemaError, UnknownNameError
 from perturbkit.data.read.gctx import MATRIX, read_gctx
-from perturbkit.data.read.h5ad import HDF5_MAGIC, STAMP, damaged, read_adata
-from perturbkit.data.read.rows import FAULTS
+from perturbkit.data.read.h5ad import FAULTS, HDF5_MAGIC, STAMP, damaged, read_adata
 from perturbkit.data.read.tables import (
     PLAIN,
     SUFFIXES,

@@ -13,8 +13,14 @@ import pandas as pd
 from perturbkit.core.errors import FileError, PerturbkitError
 from perturbkit.core.files import existing
 from perturbkit.core.vocabulary import Vocabulary
-from perturbkit.data.read.h5ad import damaged, free_memory, refuse_huge, refuse_links, require_hdf5
-from perturbkit.data.read.rows import FAULTS
+from perturbkit.data.read.h5ad import (
+    FAULTS,
+    damaged,
+    free_memory,
+    refuse_huge,
+    refuse_links,
+    require_hdf5,
+)
 
 MATRIX, ROW, COLUMN = "0/DATA/0/matrix", "0/META/ROW", "0/META/COL"
 GAP = 2

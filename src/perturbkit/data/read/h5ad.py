@@ -8,6 +8,7 @@ from typing import Any
 import anndata as ad
 import h5py
 import numpy as np
+from anndata._io.specs.registry import IORegistryError
 from scipy import sparse
 
 from perturbkit.core.errors import FileError, SchemaError, UnitError
@@ -15,6 +16,8 @@ from perturbkit.core.files import atomic_path, existing
 from perturbkit.core.screen import Screen
 from perturbkit.core.units import UNITS, stored_values
 
+FAULTS = (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError, IORegistryError)
+"""What h5py and anndata raise on a damaged file."""
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 STAMP = "perturbkit"
 """The key in `uns` under which a written Screen states its unit and level."""
@@ -46,8 +49,9 @@ def read_adata(path: str | Path) -> ad.AnnData:
             adata = ad.read_h5ad(file)
     except FileError:
         raise
-    except (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
+    except FAULTS as error:
         raise damaged(file, error) from error
+    require_numbers(getattr(adata.X, "dtype", np.dtype(float)), file)
     if sparse.issparse(adata.X):
         _check_sparse(adata.X, file)
     return adata
@@ -126,9 +130,25 @@ def free_memory() -> float:
 
 
 def damaged(file: Path, error: Exception) -> FileError:
-    """Build the error for a file that cannot be read to its end."""
+    """Build the error for a file that cannot be read to its end, or not by this version."""
     text = " ".join(str(error).split())
+    if isinstance(error, IORegistryError):
+        return FileError(
+            f"{file} holds something in a layout that this anndata does not read "
+            f"({text[:220]}); upgrade anndata, or write the file with an older version"
+        )
     return FileError(f"{file} is cut short or damaged ({text[:160]}); copy or download it again")
+
+
+def require_numbers(dtype: np.dtype, file: Path) -> None:
+    """Refuse a matrix of something else.
+
+    Raises:
+        FileError: text, complex numbers or objects.
+    """
+    if dtype.kind not in "biuf":
+        message = f"{file} holds {dtype} where numbers belong; write the matrix as numbers"
+        raise FileError(message)
 
 
 def _check_sparse(x_ng: Any, file: Path) -> None:

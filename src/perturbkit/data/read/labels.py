@@ -20,8 +20,7 @@ from perturbkit.core.config import Config
 from perturbkit.core.errors import SchemaError, unknown_name
 from perturbkit.core.vocabulary import Vocabulary
 from perturbkit.data.read.conventions import Convention, convention, translated
-from perturbkit.data.read.h5ad import damaged
-from perturbkit.data.read.rows import FAULTS
+from perturbkit.data.read.h5ad import FAULTS, damaged
 
 
 class LabelOptions(Config):
@@ -243,4 +242,5 @@ def read_stamp(file: h5py.File) -> dict[str, Literal["counts"] | str]:
     from anndata.io import read_elem
 
     stamp: Any = file["uns"].get("perturbkit") if "uns" in file else None
-    return {k: str(v) for k, v in read_elem(stamp).items()} if stamp is not None else {}
+    found = read_elem(stamp) if stamp is not None else {}
+    return {k: str(v) for k, v in found.items()} if isinstance(found, dict) else {}

@@ -14,15 +14,14 @@ from scipy import sparse
 from perturbkit.core.errors import FileError, PerturbkitError, SchemaError, unknown_name
 from perturbkit.core.files import existing
 from perturbkit.data.read.h5ad import (
+    FAULTS,
     damaged,
     free_memory,
     refuse_huge,
     refuse_links,
     require_hdf5,
+    require_numbers,
 )
-
-FAULTS = (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError)
-"""What h5py and anndata raise on a damaged file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +100,7 @@ class H5Matrix:
             self._require_fitting(self.shape[0])
             self.indptr = np.arange(self.shape[0] + 1, dtype=np.int64) * self.shape[1]
             self.itemsize = self.element.dtype.itemsize
+            require_numbers(self.element.dtype, self.path)
         else:
             self._open_sparse()
         if len(self.shape) != 2 or not all(self.shape):
@@ -117,6 +117,7 @@ class H5Matrix:
                 f"by cell; write it by rows: perturbkit check {self.path.name} --fix ROWS.h5ad"
             )
             raise FileError(message)
+        require_numbers(self.element["data"].dtype, self.path)
         shape = self.element.attrs.get("shape", self.element.attrs.get("h5sparse_shape"))
         self.shape = tuple(int(n) for n in shape)
         self._require_fitting(self.element["indptr"].shape[0])

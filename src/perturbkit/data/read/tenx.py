@@ -12,8 +12,7 @@ from scipy import io, sparse
 
 from perturbkit.core.errors import FileError, PerturbkitError
 from perturbkit.core.files import existing
-from perturbkit.data.read.h5ad import damaged, refuse_huge, refuse_links, require_hdf5
-from perturbkit.data.read.rows import FAULTS
+from perturbkit.data.read.h5ad import FAULTS, damaged, refuse_huge, refuse_links, require_hdf5
 
 GENES, GUIDES = "Gene Expression", "CRISPR Guide Capture"
 
