@@ -185,7 +185,7 @@ class Plan:
             f"{self.n_cells:,} cells x {self.n_readouts:,} readouts, {self.n_values:,} stored "
             f"values ({self.bytes_to_read / 1e6:,.0f} MB) -> {self.n_conditions:,} conditions in "
             f"{self.n_groups:,} groups; peak memory about {self.peak_bytes / 1e6:,.0f} MB, "
-            f"about {self.seconds:,.0f} s"
+            f"about {max(self.seconds, 1):,.0f} s"
         )
 
 
@@ -205,7 +205,8 @@ def plan(sources: Sources, config: PrepareConfig) -> Plan:
     itemsize = max(f.itemsize for f in sources.files)
     longest = max(f.nnz // f.shape[0] for f in sources.files)
     spare = config.max_memory_mb * 1_000_000 - fixed
-    values = int(min(AT_A_TIME, spare // (CHUNKS * itemsize)))
+    n_values = sum(f.nnz for f in sources.files)
+    values = int(min(AT_A_TIME, max(n_values, 1), spare // (CHUNKS * itemsize)))
     if values < max(longest, 1):
         message = (
             f"max_memory_mb is {config.max_memory_mb:,}, and {n_groups:,} groups x {n_readouts:,} "
@@ -213,7 +214,6 @@ def plan(sources: Sources, config: PrepareConfig) -> Plan:
             "keep fewer readouts in the file"
         )
         raise ConfigError(message)
-    n_values = sum(f.nnz for f in sources.files)
     n_bytes = sum(f.nnz * f.itemsize for f in sources.files)
     n_passes = (1 + (config.de in SECOND_PASS)) * (1 + (config.mads is not None))
     return Plan(
