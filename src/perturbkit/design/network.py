@@ -9,7 +9,7 @@ from scipy.special import expit
 from perturbkit.core.condition import Condition
 from perturbkit.data.simulate import SimulationConfig, World, draw_world
 from perturbkit.design.metrics import ancestor_concordance, average_precision, level_tau
-from perturbkit.grn.spike_slab import Carried, RatePrior, regress
+from perturbkit.grn.spike_slab import Carried, Posterior, RatePrior, regress
 
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
@@ -94,27 +94,60 @@ class Evidence:
         if len(key) == 1:
             self.mean_gg[key[0]] += (value_g - self.mean_gg[key[0]]) / self.n_g[key[0]]
 
-    def resolve(self, n_sweeps: int = 4) -> None:
+    def resolve(self) -> None:
         """Divide what pools of genes did among their members; nothing to do without pools.
 
-        Each gene's mean is over its experiments, less what the others of the pool are expected
-        to do: their mean effect times the chance that it exists. Sweeps start from nothing known.
+        Each gene's mean is over its experiments, less what a sparse regression on all experiments
+        expects of the others of the pool.
         """
         if all(len(key) == 1 for key in self.rows):
             return
+        seen, design = np.flatnonzero(self.n_g > 0), self.design()
         expected = np.zeros_like(self.mean_gg)
-        for _ in range(n_sweeps):
-            total, weight = np.zeros_like(self.mean_gg), np.zeros_like(self.mean_gg)
-            for key, (n, mean) in self.rows.items():
-                members = list(key)
-                counted = np.ones_like(mean)
-                # a gene that was knocked out itself does not show what its partner does to it
-                counted[members] = 0.0
-                rest = mean - expected[members].sum(0)
-                total[members] += n * counted * (rest + expected[members])
-                weight[members] += n * counted
-            self.mean_gg = total / np.maximum(weight, 1)
-            expected = probabilities(self)[0] * self.mean_gg
+        expected[seen] = design.total_effects().mean_kg
+        total, weight = np.zeros_like(self.mean_gg), np.zeros_like(self.mean_gg)
+        for key, (n, mean) in self.rows.items():
+            members = list(key)
+            counted = np.ones_like(mean)
+            # a gene that was knocked out itself does not show what its partner does to it
+            counted[members] = 0.0
+            rest = mean - expected[members].sum(0)
+            total[members] += n * counted * (rest + expected[members])
+            weight[members] += n * counted
+        self.mean_gg = total / np.maximum(weight, 1)
+
+    def design(self) -> "Design":
+        """Return the experiments as a regression on the genes that were ever knocked out."""
+        seen, n = np.flatnonzero(self.n_g > 0), len(self.n_g)
+        own = np.zeros((len(self.rows), n), bool)
+        for i, key in enumerate(self.rows):
+            own[i, list(key)] = True
+        y = np.stack([mean for _, mean in self.rows.values()])
+        n_i = np.array([count for count, _ in self.rows.values()])
+        se = np.where(own, np.inf, (self.noise / np.sqrt(n_i))[:, None])
+        allowed = np.ones((len(seen), n), bool)
+        allowed[np.arange(len(seen)), seen] = False
+        return Design(y, se, own[:, seen], allowed)
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """Experiments by genes, ready for regression."""
+
+    y_ig: np.ndarray
+    """mean log fold change of each experiment"""
+    se_ig: np.ndarray
+    """its standard error; infinite for the genes knocked out"""
+    own_ik: np.ndarray
+    """bool, the genes that each experiment knocks out"""
+    allowed_kg: np.ndarray
+    """bool, every effect but of a gene on itself"""
+
+    def total_effects(self) -> Posterior:
+        """Return the effects of each gene's loss, direct or not."""
+        prior = RatePrior(predictor=REGULATOR_PRIOR)
+        x = self.own_ik.astype(float)
+        return regress(self.y_ig, self.se_ig, x, self.allowed_kg, prior=prior)
 
 
 def probabilities(evidence: Evidence) -> tuple[np.ndarray, np.ndarray, float]:
@@ -254,21 +287,16 @@ def direct_scores(evidence: Evidence) -> np.ndarray:
     scores = np.zeros((n, n))
     if len(seen) < 2:
         return scores
-    own = np.zeros((len(evidence.rows), n), bool)
-    for i, key in enumerate(evidence.rows):
-        own[i, list(key)] = True
-    y = np.stack([mean for _, mean in evidence.rows.values()])
-    n_i = np.array([count for count, _ in evidence.rows.values()])
-    se = np.where(own, np.inf, (evidence.noise / np.sqrt(n_i))[:, None])
-    allowed = np.ones((len(seen), n), bool)
-    allowed[np.arange(len(seen)), seen] = False
-    own, prior = own[:, seen], RatePrior(predictor=REGULATOR_PRIOR)
-    total = regress(y, se, own.astype(float), allowed, prior=prior)
-    lost = np.clip(own @ total.mean_kg[:, seen] / -FULL_LOSS, -1.5, 1.5)
+    design = evidence.design()
+    own = design.own_ik
+    lost = np.clip(own @ design.total_effects().mean_kg[:, seen] / -FULL_LOSS, -1.5, 1.5)
     lost[np.abs(lost) < 0.01] = 0.0
     lost[own] = 1.0
     carried = Carried.of(lost, misfit=0.3, own_ik=own)
-    found = regress(y, se, lost, allowed, carried=carried, prior=prior)
+    prior = RatePrior(predictor=REGULATOR_PRIOR)
+    found = regress(
+        design.y_ig, design.se_ig, lost, design.allowed_kg, carried=carried, prior=prior
+    )
     size = np.abs(found.mean_kg)
     # probability first; among equals the larger effect
     scores[seen] = found.probability_kg + 1e-3 * size / (1 + size)
