@@ -32,8 +32,8 @@ from perturbkit.metrics.vcc import (
     whole_counts,
 )
 
-PERTURBATION_COLUMNS = ("perturbation", "target_gene", "condition", "gene", "guide_identity",
-                        "drug", "treatment")  # fmt: skip
+PERTURBATION_COLUMNS = ("perturbation", "target_gene", "target", "condition", "gene",
+                        "guide_identity", "drug", "treatment")  # fmt: skip
 CONTROL_LABELS = (CONTROL, "non-targeting", "ctrl", "NTC", "NT", "non_targeting", "DMSO", "vehicle")
 CONTEXT_COLUMNS = ("context", "cell_type", "celltype", "cell_line")
 TOTAL = 1e4
