@@ -13,13 +13,13 @@ from perturbkit.metrics.score import CEILINGS
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>perturbkit leaderboard</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>
-body{font:15px/1.5 system-ui,sans-serif;max-width:78rem;margin:2rem auto;padding:0 1rem;
+body{font:15px/1.5 system-ui,sans-serif;max-width:96rem;margin:2rem auto;padding:0 1rem;
 color:#1b1f24}
-table{border-collapse:collapse;width:100%;margin:.5rem 0 2rem;font-variant-numeric:tabular-nums}
-th,td{padding:.3rem .6rem;border-bottom:1px solid #d8dee4;text-align:right;white-space:nowrap}
+table{border-collapse:collapse;width:100%;margin:.5rem 0;font-variant-numeric:tabular-nums}
+th,td{padding:.25rem .5rem;border-bottom:1px solid #d8dee4;text-align:right;white-space:nowrap}
 th:first-child,td:first-child{text-align:left}small{color:#57606a}
 tr.best td{font-weight:600}tr.ceiling td{color:#57606a;font-style:italic}
-.wrap{overflow-x:auto}details{margin:-1.5rem 0 2rem}
+.wrap{overflow-x:auto}details{margin:.4rem 0}h2{margin-top:2.5rem}
 </style></head><body><h1>Leaderboard</h1>
 <p>Mean over held-out conditions with its 95 % interval (bootstrap over perturbations). Models in
 the order of the first metric, where a condition that a model refuses counts as the mean response
