@@ -342,6 +342,15 @@ def test_what_the_user_knows_mends_more(tmp_path):
         check(path, CheckOptions(convention="gaers"))
 
 
+def test_labels_from_a_table_are_joined(tmp_path):
+    path = broken("no label column", tmp_path)
+    named = healthy().obs["perturbation"]
+    named.rename_axis("cell").to_frame().to_csv(tmp_path / "labels.csv")
+    known = CheckOptions(labels=str(tmp_path / "labels.csv"))
+    assert "no_labels" not in check(path, known).codes
+    assert fix(path, tmp_path / "a.h5ad", known).ok
+
+
 def test_the_mended_numbers_are_the_right_ones(tmp_path):
     path = broken("duplicate genes", tmp_path)
     fix(path, tmp_path / "a.h5ad")

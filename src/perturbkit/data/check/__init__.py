@@ -89,7 +89,9 @@ def check(path: str | Path, options: CheckOptions | None = None) -> Report:
             opened = (
                 Opened.of(screen.adata, screen.level)
                 if screen is not None
-                else _labelled(open_file(file, options.table, stack), options)
+                else _labelled(file, options)
+                if options.labels is not None
+                else open_file(file, options.table, stack)
             )
             if screen is not None:
                 options = options.replace(unit=screen.unit, convention="perturbkit")
@@ -98,10 +100,10 @@ def check(path: str | Path, options: CheckOptions | None = None) -> Report:
             return describe_other(file, error)
 
 
-def _labelled(opened: Opened, options: CheckOptions) -> Opened:
-    if options.labels is None:
-        return opened
-    return Opened.of(with_labels(opened.adata, options.labels), opened.level)
+def _labelled(file: Path, options: CheckOptions) -> Opened:
+    """Read a file and join the table of labels to its rows."""
+    adata, level = read_any(file, options.table)
+    return Opened.of(with_labels(adata, options.labels or ""), level)
 
 
 def fix(path: str | Path, out: str | Path, options: CheckOptions | None = None) -> Report:
