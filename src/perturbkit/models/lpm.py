@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from perturbkit.core.condition import conditions_of
+from perturbkit.core.condition import complete_table, conditions_of
 from perturbkit.core.errors import SchemaError
 from perturbkit.core.features import Features
 from perturbkit.core.responses import Responses
@@ -236,6 +236,7 @@ class Lpm(nn.Module):
     @torch.no_grad()
     def predict(self, conditions: pl.DataFrame) -> Responses:
         """Predict any conditions; what the model knows nothing of is refused, as NaN."""
+        conditions = complete_table(conditions)
         status = self.statuses(conditions)
         values, base_status = self._of_base(conditions)
         answered = np.flatnonzero((status != "refused") & (base_status != "refused"))

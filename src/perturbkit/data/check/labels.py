@@ -103,7 +103,8 @@ def label_facts(reading: Reading) -> dict[str, object]:
     if reading.rule is None:
         return {"labels": "no column of perturbations is recognised"}
     obs = reading.obs
-    parsed = {p: Condition.parse(p) for p in obs["perturbation"].unique()}
+    # rows without a label have a finding of their own
+    parsed = {p: Condition.parse(p) for p in obs["perturbation"].dropna().unique()}
     sizes = Counter(len(c.targets) for c in parsed.values())
     facts: dict[str, object] = {
         "labels": f"column {reading.rule.perturbation!r}, as {reading.rule.says} writes",
