@@ -11,12 +11,14 @@ from typer.testing import CliRunner
 
 from perturbkit.cli.check import check
 from perturbkit.cli.de import de
+from perturbkit.cli.export import export
 from perturbkit.cli.prepare import prepare
 from perturbkit.core.errors import FileError, PerturbkitError
+from perturbkit.data.profiles import responses_of
 from perturbkit.data.screens import open_screen
 
 app = typer.Typer()
-for command in (prepare, check, de):
+for command in (prepare, check, de, export):
     app.command(command.__name__)(command)
 
 
@@ -51,6 +53,22 @@ def test_prepare_plans_then_writes(file, tmp_path):
     assert open_screen(out / "profiles.h5ad").describe()["n_rows"] == 3
     again = run("prepare", file, "-o", out, *KNOWN)
     assert isinstance(again.exception, FileError)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_an_exported_table_opens_as_the_same_screen(file, tmp_path, suffix):
+    assert run("prepare", file, "-o", tmp_path / "out", *KNOWN, "--quiet").exit_code == 0
+    profiles, table = tmp_path / "out" / "profiles.h5ad", tmp_path / f"long.{suffix}"
+    said = run("export", profiles, "-o", table)
+    assert said.exit_code == 0, said.output
+    assert "24 values of 3 conditions" in said.output
+    measured = responses_of(open_screen(profiles))
+    again = responses_of(open_screen(table, unit=measured.unit)).at(measured.keys)
+    np.testing.assert_allclose(
+        again.with_readouts(measured.readouts).mean_cg, measured.mean_cg, rtol=1e-6
+    )
+    refused = run("export", profiles, "-o", tmp_path / "long.xlsx")
+    assert isinstance(refused.exception, FileError)
 
 
 @pytest.mark.parametrize(

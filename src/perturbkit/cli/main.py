@@ -14,6 +14,7 @@ from perturbkit.cli.demo import demo
 from perturbkit.cli.design import app as design
 from perturbkit.cli.embed import embed
 from perturbkit.cli.explain import app as explain
+from perturbkit.cli.export import export
 from perturbkit.cli.fit import fit
 from perturbkit.cli.graph import app as graph
 from perturbkit.cli.guides import guides
@@ -43,6 +44,7 @@ app.command("report")(report)
 app.command("check")(check)
 app.command("guides")(guides)
 app.command("prepare")(prepare)
+app.command("export")(export)
 app.command("de")(de)
 app.command("names")(names)
 app.command("hyperperturb")(hyperperturb)

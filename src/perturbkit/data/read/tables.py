@@ -178,15 +178,19 @@ def from_long(table: pl.DataFrame) -> ad.AnnData:
     return ad.AnnData(mean.reshape(conditions.height, -1).astype(np.float32), obs=obs, var=var)
 
 
-def write_long(responses: Responses, path: str | Path) -> None:
-    """Write responses as a long Parquet table: conditions, readout, value; NaN is left out."""
+def as_long(responses: Responses) -> pl.DataFrame:
+    """Return responses as a long table: conditions, readout, value; NaN is left out."""
     c, g = responses.mean_cg.shape
     table = responses.conditions.select(*CONDITION_SCHEMA)[np.repeat(np.arange(c), g)]
     names = pl.Series("readout", list(responses.readouts)).gather(np.tile(np.arange(g), c))
     value = pl.Series("value", responses.mean_cg.ravel())
-    long = table.with_columns(names, value).filter(~pl.col("value").is_nan())
+    return table.with_columns(names, value).filter(~pl.col("value").is_nan())
+
+
+def write_long(responses: Responses, path: str | Path) -> None:
+    """Write responses as a long Parquet table; see `as_long`."""
     with atomic_path(path) as temporary:
-        long.write_parquet(temporary)
+        as_long(responses).write_parquet(temporary)
 
 
 def read_gct(path: str | Path) -> ad.AnnData:
