@@ -9,6 +9,7 @@ from perturbkit.core.errors import SchemaError
 from perturbkit.core.features import Features
 from perturbkit.core.responses import Responses
 from perturbkit.core.vocabulary import Vocabulary
+from perturbkit.models.base import fit_base
 from perturbkit.models.block import Block
 from perturbkit.models.lpm import Lpm, LpmConfig, card
 from perturbkit.models.lpm_embeddings import embedding_table
@@ -201,3 +202,44 @@ def test_combinations_may_have_a_base_of_their_own(rng: np.random.Generator) -> 
     assert np.abs(predicted.mean_cg[0] - truth.mean_cg[last]).mean() < 0.15
     again = Lpm.restore(model.config, model.state())
     np.testing.assert_array_equal(again.predict(asked).values, predicted.values)
+
+
+def ragged(rng: np.random.Generator) -> Responses:
+    """Context x has transcripts and viability, y transcripts alone, z viability alone."""
+    n_viability, n = 3, N_TARGETS
+    z_p = rng.normal(size=(n, N_GENES))
+    loading = rng.normal(size=(N_READOUTS + n_viability, N_GENES))
+    change = np.tanh(z_p @ loading.T / 2)
+    values = np.concatenate([np.vstack([np.zeros(len(loading)), change + shift]) + 2
+                             for shift in (0.0, 0.3, -0.3)])  # fmt: skip
+    values += rng.normal(0, 0.02, values.shape)
+    values[n + 1 : 2 * (n + 1), N_READOUTS:] = np.nan
+    values[2 * (n + 1) :, :N_READOUTS] = np.nan
+    conditions = [
+        Condition(targets, context) for context in "xyz"
+        for targets in [(), *[(f"T{i:02d}",) for i in range(n)]]
+    ]  # fmt: skip
+    names = [f"R{i}" for i in range(N_READOUTS)] + [f"viability_{h}h" for h in (24, 48, 72)]
+    readouts = Vocabulary(names, "readout")
+    return Responses(values[None], condition_table(conditions), readouts, "log1p_cp10k")
+
+
+@pytest.mark.parametrize("base", ["auto", "context_mean"])
+def test_transcripts_in_some_contexts_and_viability_in_others(base, rng) -> None:
+    """What a context does not measure is not made up; what it does is learned from the others."""
+    truth = ragged(rng)
+    held = np.r_[3:8, 36:41, 72:80]  # some targets of each context, seen in the other two
+    train, test = truth.select(np.setdiff1d(np.arange(len(truth.keys)), held)), truth.select(held)
+    config = LpmConfig(base=base, hidden_dim=32)
+    model = fit(config, train) if base == "context_mean" else Lpm.build(config, train, None, rng)
+    predicted = model.predict(test.conditions)
+    measured = ~np.isnan(test.mean_cg)
+    np.testing.assert_array_equal(np.isfinite(predicted.mean_cg), measured)
+    constant, _ = fit_base("context_mean", train, rng).predict(test.conditions)
+    missed, of = np.square(predicted.mean_cg - test.mean_cg), np.square(constant - test.mean_cg)
+    assert missed[measured].mean() < 0.7 * of[measured].mean()
+    is_viability = np.arange(len(truth.readouts)) >= N_READOUTS
+    for known in (measured & is_viability, measured & ~is_viability):
+        assert missed[known].mean() < 0.9 * of[known].mean()
+    again = Lpm.restore(model.config, model.state()).predict(test.conditions)
+    np.testing.assert_array_equal(again.values, predicted.values)

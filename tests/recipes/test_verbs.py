@@ -4,11 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 import perturbkit as pk
 from perturbkit.core.errors import FileError
+from perturbkit.core.responses import Responses
 
 OPTIONS = {"n_genes": 60, "n_perturbations": 14, "n_contexts": 2, "n_cells": 6}
 STUDY = {
@@ -81,3 +83,32 @@ def test_a_run_in_use_is_not_touched(run: pk.Run) -> None:
 def test_importing_the_package_loads_nothing_heavy() -> None:
     code = "import sys, perturbkit; sys.exit(any(n in sys.modules for n in ('torch', 'numpy')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_ragged_table_of_transcripts_and_viability_is_fitted_and_judged(tmp_path: Path) -> None:
+    """The long table has no rows for what was not measured; nothing is said or scored there."""
+    rng = np.random.default_rng(0)
+    names = [("control", np.zeros(3))] + [(f"T{i:02d}", rng.normal(size=3)) for i in range(30)]
+    loadings = {f"R{g}": rng.normal(size=3) for g in range(20)}
+    loadings |= {"viability_24h": rng.normal(size=3), "viability_72h": rng.normal(size=3)}
+    rows = [
+        (p, context, readout, float(4 + z @ loading / 3 + rng.normal(0, 0.02)))
+        for context in "xyz" for p, z in names for readout, loading in loadings.items()
+        if context == "x" or (context == "z") == readout.startswith("viability")
+    ]  # fmt: skip
+    schema = ["perturbation", "context", "readout", "value"]
+    pl.DataFrame(rows, schema=schema, orient="row").write_parquet(tmp_path / "ragged.parquet")
+    settings = [
+        "screen.unit=log1p_cp10k", "split.kind=unseen_pair", "split.fraction=0.3",
+        "train.n_epochs=3",
+    ]  # fmt: skip
+    run = pk.fit("lpm", screen=tmp_path / "ragged.parquet", out=tmp_path / "run", settings=settings)
+    scores = pk.score(run, metrics=["rmse"])
+    mean = {m: np.nanmean(scores.values[m, "rmse"]) for m in ("lpm", "context_mean")}
+    assert mean["lpm"] < 0.8 * mean["context_mean"]
+    said = Responses.load(run.path / "responses.parquet")
+    is_viability = np.array([n.startswith("viability") for n in said.readouts])
+    everything = np.ones_like(is_viability)
+    for context, measured in {"x": everything, "y": ~is_viability, "z": is_viability}.items():
+        finite = np.isfinite(said.mean_cg[said.contexts == context])
+        assert (finite == measured).all(), context
