@@ -17,6 +17,7 @@ from perturbkit.models.context_mean import card as context_mean
 from perturbkit.models.cross_context_ridge import card as cross_context_ridge
 from perturbkit.models.cross_context_stack import card as cross_context_stack
 from perturbkit.models.mean_delta import card as mean_delta
+from perturbkit.models.relative_effects import card as relative_effects
 from perturbkit.models.slopes import Slopes
 
 _BASES: dict[str, ModelCard] = {
@@ -28,6 +29,7 @@ _BASES: dict[str, ModelCard] = {
         cross_context_stack,
         additive,
         bilinear_ridge,
+        relative_effects,
     )
 }
 _N_FOLDS = 5
@@ -35,7 +37,7 @@ _FEWEST_COMBINATIONS = 4
 """combinations in the training set below which they have no base of their own"""
 BaseKind = Literal[
     "auto", "none", "context_mean", "mean_delta", "cross_context_ridge",
-    "cross_context_stack", "additive", "bilinear_ridge",
+    "cross_context_stack", "additive", "bilinear_ridge", "relative_effects",
 ]  # fmt: skip
 """`auto` takes the one whose cross-fitted error on the training set is the smallest"""
 _SLOW = {"cross_context_stack": 1500}
