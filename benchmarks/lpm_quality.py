@@ -7,93 +7,121 @@ differences are paired by condition, intervals are 95 %, bootstrap over perturba
 of the nominal 80 % intervals on the same held-out conditions; calibration error is the mean
 over six levels. Settings were not chosen on these conditions.
 
-    python -m benchmarks.lpm_quality [TASK ...] [--seeds 3]
+    python -m benchmarks.lpm_quality [TASK ...] [--seeds 3] [--base auto]
 """
 
 import argparse
 import json
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from perturbkit.core.rng import named_rng
+from perturbkit.core.run import Run
 from perturbkit.metrics.bootstrap import draw_weights, interval
 from perturbkit.recipes import verbs
 from perturbkit.recipes.judge import calibration_of
+from perturbkit.recipes.verbs import Fitted
 
 METRIC = "pearson_delta"
 SIMULATED = {"source": "simulated", "options": {"preset": "combinations"}}
-TASKS: dict[str, tuple[dict[str, Any], str]] = {
+TASKS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "op3_pairs": ({"screen": {"source": "op3"}, "split": {"kind": "unseen_pair"}},
-                  "cross_context_ridge"),
+                  ("mean_delta", "cross_context_ridge")),
     "simulated_pairs": ({"screen": {"source": "simulated", "options": {"preset": "four_contexts"}},
-                         "split": {"kind": "unseen_pair"}}, "cross_context_ridge"),
+                         "split": {"kind": "unseen_pair"}},
+                        ("mean_delta", "cross_context_ridge", "relative_effects")),
     "simulated_combinations": ({"screen": SIMULATED, "split": {"kind": "unseen_combination"}},
-                               "additive"),
+                               ("additive", "relative_effects")),
     "simulated_genes": ({"screen": {"source": "simulated"},
-                         "split": {"kind": "unseen_perturbation"}}, "knn"),
+                         "split": {"kind": "unseen_perturbation"}},
+                        ("mean_delta", "knn", "relative_effects")),
     "devel_combinations": ({"screen": {"source": "perturbench_devel"},
                             "split": {"kind": "unseen_combination", "fraction": 0.34}},
-                           "additive"),
+                           ("additive", "relative_effects")),
     "devel_genes": ({"screen": {"source": "perturbench_devel"}, "features": "spectral:string",
-                     "split": {"kind": "unseen_perturbation"}}, "knn"),
+                     "split": {"kind": "unseen_perturbation"}},
+                    ("mean_delta", "knn", "relative_effects")),
 }  # fmt: skip
 
 
-def run_task(settings: dict[str, Any], rival: str, seeds: int, folder: Path) -> dict[str, Any]:
-    """Fit and score every seed; pool the held-out conditions."""
+def run_task(name: str, seeds: int, folder: Path, base: str) -> Iterator[dict[str, Any]]:
+    """Fit and score seed after seed; yield what is known after each, pooled over conditions."""
+    settings, rivals = TASKS[name]
     values: dict[str, list[np.ndarray]] = {}
-    groups, gaps = [], []
+    groups: list[str] = []
+    gaps, bases, started = [], [], time.process_time()
     for seed in range(seeds):
-        recipe = {"seed": seed, "model": {"kind": "lpm"}, **settings}
+        recipe = {"seed": seed, "model": {"kind": "lpm", "base": base},
+                  "score": {"baselines": list(rivals)}, **settings}  # fmt: skip
         run = verbs.fit(recipe, out=folder / str(seed))
         scores = verbs.score(run, metrics=[METRIC])
         for model in scores.models:
             values.setdefault(model, []).append(scores.values[model, METRIC])
         groups += scores.scored["perturbation"].to_list()
+        bases.append(chosen_base(run))
         table = calibration_of(run)
         if table is not None:
             at = dict(zip(table["level"], table["coverage"], strict=True))
             gaps.append((at[0.8], table["expected_calibration_error"][0], len(scores.scored)))
-    whole = {m: np.concatenate(v) for m, v in values.items() if len(v) == seeds}
-    return summary(whole, groups, rival) | coverage(gaps)
+        whole = {m: np.concatenate(v) for m, v in values.items() if len(v) == seed + 1}
+        yield {
+            "seeds": seed + 1,
+            **summary(whole, groups, [r for r in rivals if r in whole]),
+            **coverage(gaps),
+            "bases": bases,
+            "cpu_seconds": round(time.process_time() - started, 1),
+        }
 
 
-def summary(whole: dict[str, np.ndarray], groups: list[str], rival: str) -> dict[str, Any]:
-    names = list(whole)
-    gap = whole["lpm"] - whole[rival]
-    matrix = np.column_stack([*whole.values(), gap])
+def chosen_base(run: Run) -> str:
+    """Name the closed form under the network, and the one for combinations where there is one."""
+    base = Fitted.open(run).members[0].base
+    other = base.for_combinations
+    return base.kind if other is None else f"{base.kind}; combinations: {other.kind}"
+
+
+def summary(whole: dict[str, np.ndarray], groups: list[str], rivals: list[str]) -> dict[str, Any]:
+    """Return means and paired differences to each rival, with their intervals."""
+    columns = whole | {f"lpm - {rival}": whole["lpm"] - whole[rival] for rival in rivals}
+    matrix = np.column_stack([*columns.values()])
     weights = draw_weights(groups, 2000, named_rng(0, "bootstrap"))
     low, high = interval(matrix, weights, 0.95)
     rows = {
         name: [round(float(v), 4) for v in (np.nanmean(matrix[:, i]), low[i], high[i])]
-        for i, name in enumerate([*names, f"lpm - {rival}"])
+        for i, name in enumerate(columns)
     }
-    return {"n": len(groups), METRIC: rows}
+    answered = {r: int(np.isfinite(whole[r]).sum()) for r in whole}
+    return {"n": len(groups), "answered": answered, METRIC: rows}
 
 
 def coverage(gaps: list[tuple[float, float, int]]) -> dict[str, Any]:
+    """Return the coverage of the 80 % intervals, pooled and of each seed."""
     if not gaps:
         return {}
     inside, error, n = np.array(gaps).T
     return {"coverage_80": round(float(inside @ n / n.sum()), 4),
+            "coverage_80_of_seeds": [round(float(x), 4) for x in inside],
             "calibration_error": round(float(error @ n / n.sum()), 4)}  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
-    """Run the tasks and print a line of JSON for each."""
+    """Run the tasks and print a line of JSON after each seed; return the last line of each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tasks", nargs="*", default=list(TASKS))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--base", default="auto", help="the closed form under the network")
     options = parser.parse_args(argv)
     result = {}
     for name in options.tasks or list(TASKS):
-        settings, rival = TASKS[name]
         with tempfile.TemporaryDirectory() as folder:
-            result[name] = run_task(settings, rival, options.seeds, Path(folder))
-        print(json.dumps({name: result[name]}), flush=True)
+            for known in run_task(name, options.seeds, Path(folder), options.base):
+                result[name] = known
+                print(json.dumps({name: known}), flush=True)
     return result
 
 

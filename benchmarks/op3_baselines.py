@@ -11,6 +11,7 @@ compounds (a compound drawn brings all its held-out profiles), paired between mo
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,13 +78,13 @@ def folds(task: str, n_contexts: int, n_compounds: int, n_seeds: int) -> Iterato
 def run_task(
     truth: Responses, task: str, contenders: dict[str, tuple[str, dict[str, Any]]], n_seeds: int
 ) -> dict[str, Any]:
-    """Fit and score every contender on every fold of a task."""
+    """Fit and score every contender on every fold; tell on stderr how far it is after each."""
     n_contexts = len(set(truth.contexts))
     n_compounds = truth.conditions.height // n_contexts
     scores: dict[str, list[np.ndarray]] = {name: [] for name in contenders}
     seconds = dict.fromkeys(contenders, 0.0)
     held = list(folds(task, n_contexts, n_compounds, n_seeds))
-    for test in held:
+    for fold, test in enumerate(held, 1):
         rest = np.setdiff1d(np.arange(truth.conditions.height), test)
         train, asked = truth.select(rest), truth.conditions[test]
         for name, (kind, settings) in contenders.items():
@@ -93,8 +94,27 @@ def run_task(
             seconds[name] += time.process_time() - started
             predicted = model.predict(asked).mean_cg
             scores[name].append(np.nan_to_num(pearson_rows(truth.mean_cg[test], predicted)))
+        means = {name: round(float(parts[-1].mean()), 4) for name, parts in scores.items()}
+        said = {"task": task, "fold": fold, "of": len(held), "means": means}
+        said["cpu_seconds"] = {name: round(s / fold, 2) for name, s in seconds.items()}
+        print(json.dumps(said), file=sys.stderr, flush=True)
+        if fold % n_contexts == 0 and fold < len(held):
+            so_far = pooled(task, truth, held[:fold], scores, seconds)
+            print(json.dumps({task: so_far}), file=sys.stderr, flush=True)
+    return pooled(task, truth, held, scores, seconds)
+
+
+def pooled(
+    task: str,
+    truth: Responses,
+    held: list[np.ndarray],
+    scores: dict[str, list[np.ndarray]],
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    """Return the table of the folds done so far."""
     rows = np.concatenate(held)
     joined = {name: np.concatenate(parts) for name, parts in scores.items()}
+    n_compounds = truth.conditions.height // len(set(truth.contexts))
     table = summarize(joined, rows % n_compounds, truth.contexts[rows], named_rng(0, task))
     for name, line in table.items():
         line["cpu_seconds_per_fit"] = round(seconds[name] / len(held), 3)
@@ -116,7 +136,7 @@ def summarize(
     rng: np.random.Generator,
     n_draws: int = 2000,
 ) -> dict[str, dict[str, Any]]:
-    """Mean, interval, difference to the best other model, and mean of each cell type."""
+    """Mean, interval, paired difference to each other model, and mean of each cell type."""
     n = int(compound_q.max()) + 1
     draws = rng.multinomial(n, np.full(n, 1 / n), n_draws)
     size = draws @ np.bincount(compound_q, minlength=n)
@@ -127,19 +147,19 @@ def summarize(
     table = {}
     for name, score in scores.items():
         low, high = np.quantile(drawn(score), [0.025, 0.975])
-        others = {other: s.mean() for other, s in scores.items() if other != name}
-        rival = max(others, key=lambda other: others[other])
-        gap = score - scores[rival]
-        gap_low, gap_high = np.quantile(drawn(gap), [0.025, 0.975])
+        minus = {}
+        for other, its in scores.items():
+            if other != name:
+                gap = score - its
+                ends = np.quantile(drawn(gap), [0.025, 0.975])
+                minus[other] = [round(float(v), 4) for v in (gap.mean(), *ends)]
         table[name] = {
             "mean": round(float(score.mean()), 4),
             "interval": [round(float(low), 4), round(float(high), 4)],
             "by_cell_type": {
                 str(c): round(float(score[context_q == c].mean()), 4) for c in np.unique(context_q)
             },
-            "best_other": rival,
-            "minus_best_other": round(float(gap.mean()), 4),
-            "minus_interval": [round(float(gap_low), 4), round(float(gap_high), 4)],
+            "minus": minus,
         }
     return table
 
