@@ -8,8 +8,9 @@ for the prior. Five rounds of 128. Knowledge, never mixed:
               6,349 genes that OP3 reports in blood cells, as "expressed";
   same_study  also the other screen of the same study (IFNG for IL2 and the reverse).
 Seeds: policies that start by chance share the first batch of a seed; a policy without chance is
-run once; those that are slow (`--slow-seeds`) say so in the column seeds. One row of JSON for each
-screen and policy, appended to `--out` too. `--shuffle N` permutes the outcomes, N times.
+run once; slow (`--slow-seeds`) and costly policies (`--costly-seeds`; 0 leaves them out) say so
+in the column seeds. One row of JSON for each screen and policy, appended to `--out` too; what is
+there already is not run again. `--shuffle N` permutes the outcomes, N times.
 `--choose FILE` reads such rows and chooses, for each study, the policy that does best on the
 screens of the other studies: its figure there owes nothing to looking at the screen.
 """
@@ -26,7 +27,7 @@ import numpy as np
 from perturbkit.core.rng import named_rng
 from perturbkit.design.gather import read_networks
 from perturbkit.design.knowledge import Knowledge, knowledge_of
-from perturbkit.design.policy import POLICIES, Policy
+from perturbkit.design.policy import POLICIES
 from perturbkit.design.replay import ReplayPlan, replay_policy, summarise
 from perturbkit.design.surrogate import SURROGATES
 from perturbkit.design.tables import STUDIES, HitTable, open_replay, read_essentials
@@ -34,7 +35,11 @@ from perturbkit.design.tables import STUDIES, HitTable, open_replay, read_essent
 SCREENS = ("ifng", "il2", "sanchez", "nk", "sars_cov_2")
 SISTER = {"ifng": "il2", "il2": "ifng"}
 STATIC = ("random", "essentials", "degree", "page_rank", "coverage", "prior")
-SLOW = ("prior_kernels", "kernels", "warm_kernels_mixture")
+SLOW = (
+    "prior_kernels", "typiclust", "core_set", "k_means", "lcmd", "gp_greedy", "gp_ucb",
+    "gp_thompson", "kernels", "warm_kernels_mixture", "batch_bald",
+)  # fmt: skip
+COSTLY = ("deep_kernel", "botorch_greedy", "botorch_thompson", "lpm_greedy", "lpm_ucb")
 LEADING = (*STATIC, "warm_ridge", "warm_gp", "warm_kernels", "warm_kernels_ucb", "warm_kernels_hit")
 
 
@@ -76,9 +81,20 @@ class Bench:
         return np.array([value.get(g, np.nan) for g in pool])
 
 
-def is_slow(name: str, policy: Policy) -> bool:
-    """Whether a replay takes more than about two seconds of CPU."""
-    return name in SLOW or SURROGATES[policy.surrogate].by_chance
+def seeds_of(name: str, options: argparse.Namespace) -> int:
+    """Seeds by what a replay costs: under a second of CPU, a few, or more than eight."""
+    if name in COSTLY:
+        return options.costly_seeds
+    slow = name in SLOW or SURROGATES[POLICIES[name].surrogate].by_chance
+    return options.slow_seeds if slow else options.seeds
+
+
+def done(options: argparse.Namespace) -> set[tuple[str, str]]:
+    """Screens and policies whose rows are in `--out` already."""
+    if not options.out or not options.out.exists() or options.shuffle:
+        return set()
+    rows = [json.loads(line) for line in options.out.read_text().splitlines()]
+    return {(r["screen"], r["policy"]) for r in rows}
 
 
 def rows_of(
@@ -91,8 +107,7 @@ def rows_of(
              "pool": len(table.conditions), "hits_in_pool": int(table.hit_c.sum())}  # fmt: skip
     static: dict = {}
     for name in dict.fromkeys([*STATIC, *names]):
-        seeds = options.slow_seeds if is_slow(name, POLICIES[name]) else options.seeds
-        plan = ReplayPlan(options.rounds, options.batch, seeds)
+        plan = ReplayPlan(options.rounds, options.batch, seeds_of(name, options))
         result = replay_policy(name, POLICIES[name], table, known, plan)
         if name in STATIC:
             static[name] = result
@@ -137,6 +152,7 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--slow-seeds", type=int, default=3)
+    parser.add_argument("--costly-seeds", type=int, default=1)
     parser.add_argument("--essentials", action="store_true", help="leave them in the pool")
     parser.add_argument("--shuffle", type=int, default=0)
     parser.add_argument("--choose", type=Path)
@@ -148,9 +164,9 @@ def main(argv: list[str] | None = None) -> dict:
         return found
     screens = options.screen or list(SCREENS)
     bench = Bench(options.data, screens, essentials=options.essentials)
-    every = sorted(POLICIES, key=lambda n: is_slow(n, POLICIES[n]))
+    every = sorted(POLICIES, key=lambda n: -seeds_of(n, options))
     names = every if options.all_policies else list(options.policy or LEADING)
-    found = {"rows": []}
+    found, before = {"rows": []}, done(options)
     for screen in screens:
         tables = [bench.table[screen]]
         if options.shuffle:
@@ -158,7 +174,8 @@ def main(argv: list[str] | None = None) -> dict:
                 tables[0].shuffled(named_rng(i, "shuffle", screen)) for i in range(options.shuffle)
             ]
         for table in tables:
-            for row in rows_of(bench, screen, table, names, options):
+            left = [n for n in names if (screen, n) not in before and seeds_of(n, options)]
+            for row in rows_of(bench, screen, table, left, options):
                 found["rows"].append(row)
                 line = json.dumps(row)
                 print(line, flush=True)

@@ -19,7 +19,7 @@ from perturbkit.design.metrics import (
     regret,
     saved,
 )
-from perturbkit.design.policy import POLICIES, learning_target
+from perturbkit.design.policy import POLICIES, Policy, learning_target
 from perturbkit.design.replay import ReplayPlan, replay, replay_policy, summarise
 from perturbkit.design.tables import HitTable, open_replay, read_essentials
 
@@ -153,3 +153,20 @@ def test_real_screens_open_and_beat_chance_by_degree(real_data):
     for name, floor in (("degree", 3), ("prior", 3)):
         hits = replay_policy(name, POLICIES[name], small, known, plan).hits(small)[0, -1]
         assert hits > floor * 160 * small.hit_c.mean()
+
+
+def test_an_agent_without_chance_is_played_once(case):
+    table, known, _ = case
+    calls = []
+
+    def scores(known, target_c, rng):
+        calls.append(1)
+        return known.prior_c[None]
+
+    plan = ReplayPlan(rounds=2, batch=30, seeds=3)
+    fixed = replay_policy("agent", Policy("greedy", agent=scores), table, known, plan)
+    assert len(calls) == 2
+    assert (fixed.chosen == fixed.chosen[0]).all()
+    replay_policy("agent", Policy("greedy", agent=scores, agent_by_chance=True), table, known, plan)
+    assert len(calls) == 2 + 6
+    assert not Policy("thompson", agent=scores).is_fixed

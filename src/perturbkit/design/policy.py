@@ -14,6 +14,9 @@ from perturbkit.design.knowledge import Knowledge
 from perturbkit.design.surrogate import SURROGATES
 from perturbkit.design.surrogate.card import Fit
 
+_ORDERING = frozenset({"greedy", "ucb", "probability_of_hit"})
+"""Acquisition functions that order a pool by its predictions and draw nothing."""
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -25,17 +28,19 @@ class Policy:
     """the first batch by the static prior; otherwise by chance, or by what needs no outcomes"""
     agent: Fit | None = None
     """scores of a trained agent in place of the surrogate's; it chooses the first batch as well"""
+    agent_by_chance: bool = False
+    """whether the agent's scores depend on the generator; those of a trained one do not"""
 
     @property
     def is_fixed(self) -> bool:
         """Whether chance plays no part: every seed chooses the same (but for exact ties)."""
         if self.agent is not None:
-            return False
+            return not self.agent_by_chance and self.acquisition in _ORDERING
         if self.surrogate == "prior" and not self.warm:
             return self.acquisition in {"degree", "page_rank", "coverage"}
         return (
             self.warm and not SURROGATES[self.surrogate].by_chance
-            and self.acquisition in {"greedy", "ucb", "probability_of_hit"}
+            and self.acquisition in _ORDERING
         )  # fmt: skip
 
 
