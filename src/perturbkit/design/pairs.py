@@ -39,7 +39,7 @@ class PairPool:
 
     def cosine_gg(self) -> np.ndarray:
         """The mean cosine of two genes over all embeddings, float32 [g, g], semidefinite."""
-        return np.mean([u @ u.T for u in self.genes.units], axis=0, dtype=np.float32)
+        return np.stack([u @ u.T for u in self.genes.units]).mean(0)
 
     def knowledge(self) -> Knowledge:
         """Return features of the pairs; the prior is how alike the two genes are.
