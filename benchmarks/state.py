@@ -1,6 +1,7 @@
 """STATE's two models: contexts, perturbations and cells never seen; ablation; speed and memory.
 
-python -m benchmarks.state [transfer[:CASE]] [ablation[:CASE]] [masked] [speed] [memory]
+python -m benchmarks.state [transfer[:CASE]] [ablation[:CASE]] [few_shot] [masked] [speed]
+    [memory]
 
 Simulated: preset `four_contexts` (300 genes, 100 knock-downs, 4 contexts of 50 cells each), seeds
 0 and 1; the network is the true one. Papalexi and perturbench_devel with STRING. Scores are of the
@@ -306,10 +307,11 @@ def op3() -> dict[str, Any]:
 
 
 def main(chosen: list[str]) -> None:
-    from benchmarks import state_cells
+    from benchmarks import state_cells, state_few_shot
 
     parts = {"seen": seen, "masked": state_cells.masked, "speed": state_cells.speed,
-             "memory": state_cells.memory, "op3": lambda: print(json.dumps(op3()))}  # fmt: skip
+             "memory": state_cells.memory, "few_shot": state_few_shot.few_shot,
+             "op3": lambda: print(json.dumps(op3()))}  # fmt: skip
     for part in chosen or [*parts, "transfer", "ablation"]:
         name, _, number = part.partition(":")
         print(json.dumps({"part": part}), flush=True)
