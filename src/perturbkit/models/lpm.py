@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from perturbkit.core.condition import complete_table, conditions_of
 from perturbkit.core.errors import SchemaError
@@ -21,6 +20,7 @@ from perturbkit.models.block import Block
 from perturbkit.models.card import ModelCard, State
 from perturbkit.models.contexts import Controls, changed_controls
 from perturbkit.models.lpm_config import LpmConfig
+from perturbkit.models.nn.condition_rows import condition_vectors, padded_targets
 from perturbkit.models.nn.grid import GridDecoder, Products
 from perturbkit.models.nn.perturbation import EncoderConfig, PerturbationEncoder
 from perturbkit.models.nn.tower import RowTower
@@ -143,31 +143,19 @@ class Lpm(nn.Module):
     def encode(self, table: pl.DataFrame) -> dict[str, Tensor]:
         """Return the conditions as tensors with the first axis c.
 
-        `targets` [c, k] holds the positions of the known targets, padded; `n_targets` says how
-        many there are; `context`, `dose_um`, `time_h` and `kind` are [c].
+        `context` [c], or the shares of trained contexts [c, k]; the rest as `padded_targets`.
         """
         conditions = conditions_of(table)
-        encoded = self.encoder.encode(conditions)
-        n_targets = encoded.offsets.diff()
-        most = max(1, int(n_targets.max())) if len(n_targets) else 1
-        targets = torch.zeros(len(conditions), most, dtype=torch.int64)
-        targets[torch.arange(most) < n_targets[:, None].cpu()] = encoded.codes.cpu()
         names = [c.context for c in conditions]
         by_symbol = torch.from_numpy(self.contexts.find(names))
-        return {
-            "context": by_symbol if self.controls is None else self._mix(self.controls, names),
-            "targets": targets,
-            "n_targets": n_targets.cpu(),
-            "dose_um": encoded.dose_um.cpu(),
-            "time_h": encoded.time_h.cpu(),
-            "kind": encoded.kind.cpu(),
-        }
+        context = by_symbol if self.controls is None else self._mix(self.controls, names)
+        return {"context": context} | padded_targets(self.encoder, conditions)
 
     def forward(self, rows: dict[str, Tensor], columns: Tensor) -> Tensor:
         """Return the network's part, standardized, [r, q]."""
         of = rows["context"]
         context = of @ self.context.weight if of.is_floating_point() else self.context(of)
-        row = torch.cat([context, self._perturbation(rows)], -1)
+        row = torch.cat([context, condition_vectors(self.encoder, rows)], -1)
         if self.tower is not None:
             row = self.tower(row)
         return self.decoder(row, self.readout(columns))
@@ -194,15 +182,6 @@ class Lpm(nn.Module):
         other = copy(self)
         other.controls = self.controls.with_new(measured.with_readouts(self.readouts))
         return other
-
-    def _perturbation(self, rows: dict[str, Tensor]) -> Tensor:
-        """Return one vector for each condition, [r, d]; the control's is zero."""
-        targets, n_targets = rows["targets"], rows["n_targets"]
-        present = torch.arange(targets.shape[1], device=targets.device) < n_targets[:, None]
-        offsets = functional.pad(n_targets.cumsum(0), (1, 0))
-        return self.encoder(
-            targets[present], offsets, rows["dose_um"], rows["time_h"], rows["kind"]
-        )
 
     def loss(self, batch: Block) -> Tensor:
         """Mean error of the standardized residual over the measured values."""

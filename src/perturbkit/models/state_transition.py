@@ -23,9 +23,10 @@ from perturbkit.models.card import ModelCard, State
 from perturbkit.models.cells import CellBatch, CellData, PredictedCells
 from perturbkit.models.control_cells import ControlCells
 from perturbkit.models.count_decoder import CountDecoder
+from perturbkit.models.nn.condition_rows import padded_targets
 from perturbkit.models.nn.distribution import energy_distance, mmd, sinkhorn_divergence
 from perturbkit.models.nn.perturbation import EncoderConfig, PerturbationEncoder
-from perturbkit.models.nn.transition import TransitionNet, padded, padded_targets
+from perturbkit.models.nn.transition import TransitionNet, padded
 from perturbkit.models.relative_effects import (
     RelativeEffects,
     RelativeEffectsConfig,

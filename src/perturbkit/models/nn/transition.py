@@ -1,14 +1,14 @@
 """The network of the transition model: how each cell of a control set moves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from perturbkit.core.condition import Condition
 from perturbkit.core.rng import torch_generator
+from perturbkit.models.nn.condition_rows import condition_vectors
 from perturbkit.models.nn.graph import linear
 from perturbkit.models.nn.perturbation import PerturbationEncoder
 from perturbkit.models.nn.transformer import SetTransformer
@@ -96,32 +96,6 @@ class TransitionNet(nn.Module):
         # what is silent in the control can only be shifted
         mix = mix * (mean > 1e-3)
         return x_bsg + change_bsg * (mix * x_bsg / mean.clamp_min(1e-3) + 1 - mix)
-
-
-def padded_targets(
-    encoder: PerturbationEncoder, conditions: Sequence[Condition]
-) -> dict[str, Tensor]:
-    """Return conditions as tensors that can be indexed by condition, first axis c.
-
-    `targets` [c, k] holds the positions of the known targets, padded; `n_targets` says how many
-    there are; `dose_um`, `time_h` and `kind` are [c].
-    """
-    encoded = encoder.encode(conditions)
-    n_targets = encoded.offsets.diff().cpu()
-    most = max(1, int(n_targets.max())) if len(conditions) else 1
-    targets = torch.zeros(len(conditions), most, dtype=torch.int64)
-    targets[torch.arange(most) < n_targets[:, None]] = encoded.codes.cpu()
-    return {"targets": targets, "n_targets": n_targets, "dose_um": encoded.dose_um.cpu(),
-            "time_h": encoded.time_h.cpu(), "kind": encoded.kind.cpu()}  # fmt: skip
-
-
-def condition_vectors(encoder: PerturbationEncoder, rows: Mapping[str, Tensor]) -> Tensor:
-    """Return the encoder's vector of each condition of `padded_targets`, [c, d]."""
-    n = rows["n_targets"]
-    present = torch.arange(rows["targets"].shape[1], device=n.device) < n[:, None]
-    offsets = functional.pad(n.cumsum(0), (1, 0))
-    targets = rows["targets"][present]
-    return encoder(targets, offsets, rows["dose_um"], rows["time_h"], rows["kind"])
 
 
 def padded(x_ng: Tensor, set_of: Tensor) -> tuple[Tensor, Tensor]:
