@@ -157,6 +157,16 @@ def energies(of: Case, model: Any, store: CellStore | None = None, n: int = 100)
     return found
 
 
+def drawn(of: Case, model: StateTransition, store: CellStore | None = None) -> dict[str, Any]:
+    """Return `energies` of the model's cells by decoder and by the control cells it starts from."""
+    found, settings = {}, model.config
+    for decoder, draw in (("counts", "random"), ("moved", "random"), ("moved", "representative")):
+        model.config = settings.replace(decoder=decoder, draw=draw)
+        found[f"{decoder}, {draw}"] = energies(of, model, store)
+    model.config = settings
+    return found
+
+
 KINDS = ("unseen_context", "unseen_pair", "unseen_perturbation")
 REAL = [
     partial(real, name, "unseen_perturbation") for name in ("papalexi2021", "perturbench_devel")
@@ -184,23 +194,28 @@ def transfer(chosen: slice) -> None:
             row[f"{metric}, state_transition minus"] = {
                 m: paired(ours, found[metric][m], labels) for m in made if m != "state_transition"
             }
-        shifted = MODELS["shifted_controls"]
+        shifted, base = MODELS["shifted_controls"], "mean_delta"
+        base = base if base in made else "context_mean"
         other = shifted.model.fit(
-            shifted.config(base="mean_delta" if "mean_delta" in made else "context_mean"),
-            of.data.cells, None, named_rng(0, "shifted"),
-        )  # fmt: skip
-        far = {"counts": energies(of, model), "control cells + mean delta": energies(of, other)}
-        model.config = model.config.replace(decoder="moved")
-        far["moved"] = energies(of, model)
+            shifted.config(base=base), of.data.cells, None, named_rng(0, "shifted")
+        )
+        far = {"control cells + mean delta": energies(of, other)} | drawn(of, model)
+        change = made[base].mean_cg - of.data.train.control_of(of.test.contexts)
+        far["representative control cells + mean delta"] = energies(of, [
+            np.maximum(other.controls.representative(c, 100, named_rng(0, "near")) + d, 0)
+            for c, d in zip(of.test.contexts.tolist(), change, strict=True)
+        ])  # fmt: skip
         row["energy distance"] = {k: round(float(np.nanmean(v)), 4) for k, v in far.items()}
         row["energy distance, control cells + mean delta minus"] = {
-            k: paired(far["control cells + mean delta"], far[k], labels)
-            for k in ("counts", "moved")
+            k: paired(far["control cells + mean delta"], far[k], labels) for k in list(far)[1:]
         }
+        row["representative control cells + mean delta minus moved, representative"] = paired(
+            far["representative control cells + mean delta"], far["moved, representative"], labels
+        )
         print(json.dumps(row), flush=True)
 
 
-def seen() -> None:
+def seen(chosen: slice) -> None:
     """Cells of perturbations that were seen: trained on half of the cells, tested on the others.
 
     The baseline is control cells plus the perturbation's own mean delta, measured on the same half.
@@ -211,7 +226,7 @@ def seen() -> None:
             str(data_folder() / "papalexi2021/papalexi2021_eccite_299genes.h5ad")
         ),
     }
-    for name, screen in screens.items():
+    for name, screen in list(screens.items())[chosen]:
         codes, batch = screen.row_codes(), screen.adata.obs["batch"].cat.codes.to_numpy()
         half = half_of_cells(codes, batch.astype(np.int64), named_rng(0, "cells in halves"))
         sides = [Screen(screen.adata[half == h], "cells", screen.unit) for h in range(2)]
@@ -223,13 +238,16 @@ def seen() -> None:
         model = fitted(of, {})
         change = truth.delta_cg()[~truth.is_control]
         controls = {c: model.controls.draw(c, 100, named_rng(0, "shift")) for c in model.contexts}
-        plain = [np.maximum(controls[str(c)] + d, 0) for c, d in
-                 zip(others.contexts, change, strict=True)]  # fmt: skip
+        near = {c: model.controls.representative(c, 100, named_rng(0, "near"))
+                for c in model.contexts}  # fmt: skip
+        plain, same_cells = (
+            [np.maximum(start[str(c)] + d, 0) for c, d in zip(others.contexts, change, strict=True)]
+            for start in (controls, near)
+        )
         against = store_of(sides[1])
         far = {"control cells + own mean delta": energies(of, plain, against)}
-        for decoder in ("counts", "moved"):
-            model.config = model.config.replace(decoder=decoder)
-            far[decoder] = energies(of, model, against)
+        far["representative control cells + own mean delta"] = energies(of, same_cells, against)
+        far |= drawn(of, model, against)
         far["the training half itself"] = energies(of, own_cells(of, store), against)
         names = others.conditions["perturbation"].to_numpy().astype(str)
         print(json.dumps({
@@ -238,6 +256,9 @@ def seen() -> None:
             "control cells + own mean delta minus": {
                 k: paired(far["control cells + own mean delta"], v, names)
                 for k, v in list(far.items())[1:]},
+            "representative control cells + own mean delta minus moved, representative": paired(
+                far["representative control cells + own mean delta"],
+                far["moved, representative"], names),
         }), flush=True)  # fmt: skip
 
 
@@ -309,15 +330,15 @@ def op3() -> dict[str, Any]:
 def main(chosen: list[str]) -> None:
     from benchmarks import state_cells, state_few_shot
 
-    parts = {"seen": seen, "masked": state_cells.masked, "speed": state_cells.speed,
+    parts = {"masked": state_cells.masked, "speed": state_cells.speed,
              "memory": state_cells.memory, "few_shot": state_few_shot.few_shot,
              "op3": lambda: print(json.dumps(op3()))}  # fmt: skip
-    for part in chosen or [*parts, "transfer", "ablation"]:
+    for part in chosen or [*parts, "seen", "transfer", "ablation"]:
         name, _, number = part.partition(":")
         print(json.dumps({"part": part}), flush=True)
         one = slice(int(number), int(number) + 1) if number else slice(None)
         {"transfer": lambda one=one: transfer(one), "ablation": lambda one=one: ablation(one),
-         **parts}[name]()  # fmt: skip
+         "seen": lambda one=one: seen(one), **parts}[name]()  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -196,12 +196,26 @@ def test_beats_shifted_controls_in_a_context_never_perturbed(case) -> None:
 
 
 def test_moved_cells_keep_their_zeros_where_a_gene_falls(case) -> None:
-    model = built(case[3], SMALL.replace(decoder="moved"))
+    model = built(case[3], SMALL.replace(decoder="moved", draw="random"))
     table = case[2].conditions.select(pl.exclude("n_cells", "status"))[:1]
     drawn = model.predict_cells(table, 40, np.random.default_rng(0)).x[0]
     controls = model.controls.draw("line2", 40, np.random.default_rng(0))
     fallen = model.predict_perturbation_effects(table)[0] < 0
     assert (drawn[:, fallen][controls[:, fallen] == 0] == 0).all()
+
+
+def test_representative_control_cells_lie_nearer_to_all_than_independent_draws(case) -> None:
+    controls = built(case[3]).controls
+    everything = controls.all_of("line1")
+    n = len(everything)
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        near = energy(everything, controls.representative("line1", n // 2, rng))
+        assert near < 0.8 * energy(everything, controls.draw("line1", n // 2, rng))
+    more = controls.representative("line1", 2 * n + 3, np.random.default_rng(0))
+    counts = np.unique(more, axis=0, return_counts=True)[1]
+    assert len(more) == 2 * n + 3
+    assert (counts.min(), counts.max()) == (2, 3)
 
 
 def test_count_decoder_draws_the_law_it_was_asked_for(rng: np.random.Generator) -> None:

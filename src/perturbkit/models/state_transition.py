@@ -255,7 +255,7 @@ class StateTransition(nn.Module):
     def predict_cells(
         self, conditions: pl.DataFrame, n: int, rng: np.random.Generator
     ) -> PredictedCells:
-        """Draw control cells of each condition's context, as one set, and move them."""
+        """Take control cells of each condition's context, as one set, and move them."""
         table = _plain(conditions)
         status, rows = self.statuses(table), self._rows(table)
         drawn: list[np.ndarray | None] = []
@@ -264,7 +264,7 @@ class StateTransition(nn.Module):
                 drawn.append(None)
                 continue
             context = self.contexts[int(rows["context"][i])]
-            x = self.controls.draw(context, n, rng)
+            x = self._start(context, n, rng)
             change = self._changes(rows, i, x)
             if self.config.decoder == "counts" and self.unit not in RELATIVE_UNITS:
                 drawn.append(self._decoder(context).draw(x, change, rng))
@@ -275,6 +275,11 @@ class StateTransition(nn.Module):
                 drawn.append(self._floored(moved)[0].detach().cpu().numpy())
         table = table.with_columns(status=pl.Series(status.astype(str)))
         return PredictedCells(table, drawn, self.readouts, self.unit)
+
+    def _start(self, context: str, n: int, rng: np.random.Generator) -> np.ndarray:
+        if self.config.draw == "random":
+            return self.controls.draw(context, n, rng)
+        return self.controls.representative(context, n, rng)
 
     def _decoder(self, context: str) -> CountDecoder:
         if context not in self._decoders:

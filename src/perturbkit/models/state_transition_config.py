@@ -32,6 +32,9 @@ class StateTransitionConfig(Config):
     decoder: Literal["counts", "moved"] = "moved"
     """how predicted cells are drawn: as the network moves them, or with whole counts (negative
     binomial), which lies a little farther from measured cells in energy distance"""
+    draw: Literal["random", "representative"] = "random"
+    """which control cells are moved: independent draws, or a set that lies near all of them, which
+    is no sample to test hypotheses on"""
     confidence: bool = False
     """whether a token of each set foretells its loss"""
     graph_config: dict[str, dict[str, Any]] = Field(default_factory=dict)
