@@ -122,11 +122,17 @@ def pooled(
 
 
 def fitted(card: ModelCard, config: Any, train: Responses, name: str) -> Any:
-    """Fit a closed form, or train a network as `perturbkit fit` does with split.val=0."""
+    """Fit a closed form on all of `train`; train a network as `perturbkit fit` does by default.
+
+    That is, a tenth of the perturbed training conditions is kept from it, to stop on.
+    """
     if not card.trained:
         return card.model.fit(config, train, None, named_rng(0, name))
+    perturbed = named_rng(0, "validation").permutation(np.flatnonzero(~train.is_control))
+    val = np.sort(perturbed[: len(perturbed) // 10])
+    rest = np.setdiff1d(np.arange(len(train.keys)), val)
     plan = MemberPlan(card, config, TrainConfig(**card.train), seed=0, member=0)
-    return fit_member(plan, FitData(train, None, None), None, None)
+    return fit_member(plan, FitData(train.select(rest), train.select(val), None), None, None)
 
 
 def summarize(
