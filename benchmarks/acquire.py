@@ -18,7 +18,9 @@ N, MEMBERS, WIDTH, K = 18_000, 8, 64, 384
 
 
 def main(argv: list[str] | None = None) -> dict:
-    argparse.ArgumentParser(description=__doc__).parse_args(argv)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--function", action="append", choices=list(ACQUISITIONS))
+    options = parser.parse_args(argv)
     rng = np.random.default_rng(0)
     x = rng.normal(size=(N, WIDTH)).astype(np.float32)
     responses = as_responses([f"G{i}" for i in range(N)], rng.normal(size=(MEMBERS, N)))
@@ -26,9 +28,13 @@ def main(argv: list[str] | None = None) -> dict:
     a = sparse.csr_array((np.ones(3 * N, np.float32), ends), shape=(N, N))
     taken = np.arange(N) < 512
     outcome = np.where(taken, rng.normal(size=N), np.nan)
-    history = History(taken, outcome, x, sparse.csr_array(a + a.T), hit_above=1.0, kernels=(x,))
+    history = History(
+        taken, outcome, x, sparse.csr_array(a + a.T), hit_above=1.0,
+        essential=np.arange(N) % 10 == 0, kernels=(x,),
+    )  # fmt: skip
     found = {}
-    for name, card in ACQUISITIONS.items():
+    for name in options.function or ACQUISITIONS:
+        card = ACQUISITIONS[name]
         cpu, wall = time.process_time(), time.perf_counter()
         card.fn(responses, K, np.random.default_rng(0), history=history)
         found[name] = {"cpu_s": round(time.process_time() - cpu, 2),
