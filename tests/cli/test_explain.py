@@ -82,6 +82,41 @@ def test_a_run_is_explained_by_what_it_predicts(tmp_path):
     assert pl.read_csv(tmp_path / "who.tsv", separator="\t").height >= 12
 
 
+def test_a_model_that_learns_a_network_is_fitted_and_asked(file, tmp_path, capsys):
+    out = tmp_path / "grn.tsv"
+    arguments = ["--unit", "counts", "--method", "gpo_vae", "-o", str(out), "--fdr", "1"]
+    assert cli(["explain", str(file), *arguments]) == 0
+    table = pl.read_csv(out, separator="\t")
+    assert table.columns[:6] == ["source", "target", "weight", "sign", "probability", "fdr"]
+    assert table["weight"].is_sorted(descending=True)
+    graph = simulate(SETTINGS, np.random.default_rng(0)).graph
+    names = list(graph.nodes)
+    true = {(names[a], names[b]) for a, b in zip(graph.source, graph.target, strict=True)}
+    found = list(zip(table["source"], table["target"], strict=True))
+    share = np.mean([pair in true for pair in found[:10]])
+    assert share > 3 * len(true) / (16 * 39)  # of all pairs that could be found
+    assert cli(["explain", str(file), "--unit", "counts", "--method", "gpo", "-o", str(out)]) == 2
+    assert "network method" in capsys.readouterr().err
+
+
+def test_a_run_of_a_model_that_learned_a_network_gives_it(tmp_path):
+    settings = [
+        "screen.options.n_genes=40", "screen.options.n_perturbations=12",
+        "screen.options.n_contexts=1", "screen.options.n_cells=20",
+        "screen.options.n_control_cells=100", "train.n_epochs=1", "score.n_bootstrap=100",
+    ]  # fmt: skip
+    run = tmp_path / "run"
+    sets = [part for s in settings for part in ("--set", s)]
+    assert cli(["fit", "gpo_vae", "--screen", "simulated", "-o", str(run), "-q", *sets]) == 0
+    out = tmp_path / "grn.tsv"
+    assert cli(["explain", str(run), "-o", str(out), "--fdr", "1", "--edges", "50"]) == 0
+    table = pl.read_csv(out, separator="\t")
+    assert table.height == 50
+    assert table["weight"].is_sorted(descending=True)
+    assert cli(["explain", str(run), "-o", str(out), "--fdr", "0.2"]) == 0
+    assert (pl.read_csv(out, separator="\t")["fdr"] <= 0.2).all()
+
+
 def test_methods_and_files_are_scored_side_by_side(file, tmp_path, capsys):
     simulated = simulate(SETTINGS, np.random.default_rng(0))
     simulated.graph.save(tmp_path / "truth.tsv")

@@ -45,7 +45,12 @@ Around = Annotated[list[str] | None, typer.Option(help="Draw around this gene (r
 @app.command(DEFAULT)
 def network(  # noqa: PLR0913, PLR0917  (the options of one question)
     source: Source,
-    method: Annotated[str, typer.Option(help="One of `perturbkit list grn_methods`.")] = "direct",
+    method: Annotated[
+        str,
+        typer.Option(
+            help="One of `perturbkit list grn_methods`, or gpo_vae, which is fitted to the cells."
+        ),
+    ] = "direct",
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Where to write: .tsv, .csv, .graphml or .sif.")
     ] = Path("grn.tsv"),
@@ -82,17 +87,17 @@ def network(  # noqa: PLR0913, PLR0917  (the options of one question)
     """Infer which gene regulates which, strongest first. The default command."""
     from perturbkit.cli.tables import print_table
     from perturbkit.core.rng import named_rng
-    from perturbkit.grn import GRN_METHODS
     from perturbkit.grn.combine import supported_by
     from perturbkit.grn.draw import checked_picture, draw_graph
     from perturbkit.grn.explain import strongest
     from perturbkit.grn.export import checked_suffix, edge_table, save_graph
     from perturbkit.recipes import networks
+    from perturbkit.recipes.learned_networks import gives_rates
 
     checked_suffix(out)
     if draw is not None:
         checked_picture(draw)
-    limit = fdr if fdr is not None or not GRN_METHODS[method].calibrated else 0.05
+    limit = fdr if fdr is not None or not gives_rates(method) else 0.05
     priors = networks.priors_of(prior or (), graphs)
     # what a database raises may pass the limit only then
     cut = {} if priors else {"max_fdr": limit, "n_edges": edges}

@@ -42,12 +42,7 @@ def explain(
             f"leave the limit out, or use one of: {able}"
         )
         raise ConfigError(message)
-    if max_fdr is not None and not 0 < max_fdr <= 1:
-        message = f"the false discovery rate is {max_fdr}; it must lie in (0, 1], such as 0.05"
-        raise ConfigError(message)
-    if n_edges is not None and n_edges < 1:
-        message = f"{n_edges} edges were asked for; ask for at least 1, or leave the number out"
-        raise ConfigError(message)
+    checked_limits(max_fdr, n_edges)
     readouts = len(screen.readouts)
     if card.max_genes is not None and readouts > card.max_genes:
         message = (
@@ -56,6 +51,20 @@ def explain(
         )
         raise ConfigError(message)
     return strongest(card.fn(screen, rng), max_fdr=max_fdr, n_edges=n_edges)
+
+
+def checked_limits(max_fdr: float | None, n_edges: int | None) -> None:
+    """Refuse limits of a network that mean nothing.
+
+    Raises:
+        ConfigError: a rate outside (0, 1], or fewer than one edge.
+    """
+    if max_fdr is not None and not 0 < max_fdr <= 1:
+        message = f"the false discovery rate is {max_fdr}; it must lie in (0, 1], such as 0.05"
+        raise ConfigError(message)
+    if n_edges is not None and n_edges < 1:
+        message = f"{n_edges} edges were asked for; ask for at least 1, or leave the number out"
+        raise ConfigError(message)
 
 
 def strongest(graph: Graph, *, max_fdr: float | None = None, n_edges: int | None = None) -> Graph:

@@ -20,6 +20,7 @@ from perturbkit.grn.export import load_graph
 from perturbkit.grn.from_model import LearnsGraph, from_model
 from perturbkit.grn.imputed import screen_of
 from perturbkit.grn.regulators import read_response, regulators
+from perturbkit.recipes.learned_networks import is_learned, learned_network
 
 
 def is_run(source: str | Path) -> bool:
@@ -79,7 +80,8 @@ def network_of(
 
     Args:
         source: a screen's name or path, or a run's folder.
-        method: a name in GRN_METHODS; not used for a model that learns a network.
+        method: a name in GRN_METHODS, or a model that learns a network, such as gpo_vae, which is
+            then fitted to the screen; not used for a run of such a model.
         rng: source of randomness.
         unit: unit of a file that does not state its own.
         max_fdr: keep edges up to this false discovery rate.
@@ -98,6 +100,8 @@ def network_of(
             )
             raise ConfigError(message)
         screen = open_screen(source, unit=unit)
+        if is_learned(method):
+            return learned_network(screen, method, rng, max_fdr=max_fdr, n_edges=n_edges)
         return explain(screen, method=method, rng=rng, max_fdr=max_fdr, n_edges=n_edges)
     from perturbkit.recipes.verbs import Fitted
 

@@ -13,7 +13,7 @@ from perturbkit.data.simulate import preset, simulate
 from perturbkit.data.store import store_of
 from perturbkit.models import MODELS
 from perturbkit.models.cells import CellBatch, CellData
-from perturbkit.models.vae import predict
+from perturbkit.models.vae import changes, predict
 from perturbkit.models.vae.model import CellVae
 from perturbkit.train.cells import build_of_cells, cell_data
 from perturbkit.train.config import TrainConfig
@@ -237,8 +237,8 @@ def test_without_the_residual_the_decoder_speaks_alone(data) -> None:
     alone = fitted("sams_vae", data, settings={"residual": False})
     table = data.profiles.conditions[4:6]
     said = predict.answer(alone, table).change_cg
-    controls = predict.decoded(alone, predict._controls(alone))
-    decoded = predict.decoded(alone, table)
+    controls = changes.decoded(alone, changes.controls_of(alone))
+    decoded = changes.decoded(alone, table)
     at = predict.answer(alone, table).context_c
     ratio = np.log(decoded / controls[at])
     shift = said - ratio  # shares add to one: all readouts move alike
@@ -273,8 +273,8 @@ def test_a_decoder_that_has_learned_nothing_is_not_believed() -> None:
     rng = np.random.default_rng(0)
     observed, noise = rng.normal(size=(5, 300)), rng.normal(size=(5, 300))
     error = np.full(observed.shape, 0.1)
-    assert predict.credibility(observed, error, noise) < 0.1
-    assert predict.credibility(observed, error, observed) == pytest.approx(1.0)
-    assert predict.credibility(observed, error, 4 * observed) == pytest.approx(0.25)
-    assert predict.credibility(observed, error, -observed) == 0.0
-    assert predict.credibility(observed, error, 0 * observed) == 0.0
+    assert changes.credibility(observed, error, noise) < 0.1
+    assert changes.credibility(observed, error, observed) == pytest.approx(1.0)
+    assert changes.credibility(observed, error, 4 * observed) == pytest.approx(0.25)
+    assert changes.credibility(observed, error, -observed) == 0.0
+    assert changes.credibility(observed, error, 0 * observed) == 0.0

@@ -5,6 +5,8 @@ import numpy as np
 TARGET_SUM = 1e4
 _N_POINTS = 24
 """rates of each readout at which the mean is computed; between them it is interpolated"""
+MOST_FOLDS = 4.0
+"""largest log fold change that a mean is turned into"""
 _LARGEST = 200.0
 """expected counts beyond which the sum over counts gives way to a series"""
 
@@ -18,14 +20,46 @@ def mean_log1p(share_cg: np.ndarray, theta_g: np.ndarray, library_l: np.ndarray)
         library_l: totals of cells, all equally likely.
     """
     log_share = np.log(np.maximum(share_cg, 1e-12))
-    low, high = log_share.min(0), log_share.max(0)
+    points, values = _tabulated((log_share.min(0), log_share.max(0)), theta_g, library_l)
+    return _between(log_share, points, values)
+
+
+def share_of_mean(
+    mean_cg: np.ndarray, share_g: np.ndarray, theta_g: np.ndarray, library_l: np.ndarray
+) -> np.ndarray:
+    """Return the shares whose `mean_log1p` exceeds that of `share_g` by so much, [c, g].
+
+    Args:
+        mean_cg: differences of mean log1p of counts per ten thousand.
+        share_g: where they start from.
+        theta_g: inverse dispersion.
+        library_l: totals of cells, all equally likely.
+    """
+    log_share = np.log(np.maximum(share_g, 1e-12))
+    reach = MOST_FOLDS * np.ones_like(log_share)
+    points, values = _tabulated((log_share - reach, log_share + reach), theta_g, library_l)
+    wanted = mean_cg + _between(log_share[None], points, values)
+    return np.exp(np.stack([
+        np.interp(wanted[:, g], values[:, g], points[:, g]) for g in range(len(share_g))
+    ], axis=1))  # fmt: skip
+
+
+def _tabulated(
+    ends: tuple[np.ndarray, np.ndarray], theta_g: np.ndarray, library_l: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return log shares between the ends and the means there, [t, g] each."""
+    low, high = ends
     width = np.maximum(high - low, 1e-6)
     points = low + np.linspace(0, 1, _N_POINTS)[:, None] * width
-    values = np.mean([_at(np.exp(points) * size, theta_g, size) for size in library_l], axis=0)
+    return points, np.mean([_at(np.exp(points) * size, theta_g, size) for size in library_l], 0)
+
+
+def _between(log_share: np.ndarray, points: np.ndarray, values: np.ndarray) -> np.ndarray:
+    low, width = points[0], points[-1] - points[0]
     place = (log_share - low) / width * (_N_POINTS - 1)
     left = np.clip(place.astype(np.int64), 0, _N_POINTS - 2)
     part = place - left
-    column = np.arange(share_cg.shape[1])
+    column = np.arange(log_share.shape[1])
     return values[left, column] * (1 - part) + values[left + 1, column] * part
 
 

@@ -2,8 +2,7 @@
 
 The decoder says by how much a condition's shares differ from the control's; the control's own
 shares are taken from its cells. The decoder's changes count as far as the training cells bear them
-out (`credibility`), and what a seen condition's cells say beyond is believed as far as its error
-allows (`shrinkage.shrink`).
+out (`changes.credibility`); of seen conditions, what their own cells say is added (`stack`).
 """
 
 from dataclasses import dataclass
@@ -16,16 +15,18 @@ import torch
 from perturbkit.core.condition import CONTROL, conditions_of
 from perturbkit.core.responses import Responses
 from perturbkit.models.cells import PredictedCells
-from perturbkit.models.vae.moments import mean_log1p
-from perturbkit.models.vae.shrinkage import shrink
+from perturbkit.models.vae.changes import (
+    batches_of_draws,
+    control_levels,
+    controls_of,
+    decoded,
+    difference,
+)
+from perturbkit.models.vae.moments import mean_log1p, share_of_mean
+from perturbkit.models.vae.stack import believed, in_unit
 
 if TYPE_CHECKING:
     from perturbkit.models.vae.model import CellVae
-
-STRATUM_COUNTS = 20.0
-"""counts at which a batch's own control level counts as much as its context's"""
-PRIOR_COUNTS = 0.5
-"""added to observed and expected sums"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,155 +39,50 @@ class Answer:
     """context of each condition"""
     base_kg: np.ndarray
     """shares, or values, of the control of each context"""
-
-
-@torch.no_grad()
-def decoded(model: "CellVae", table: pl.DataFrame) -> np.ndarray:
-    """Return the mean over draws of the state of what the decoder gives, [c, g]: shares or values.
-
-    The same draws serve all conditions; batches take part as the context's control cells do.
-    """
-    rows = model.encode(table)
-    context = rows["context"].clamp_min(0)
-    shift = model.effect.expected(model.targets_of(rows))
-    batches = _batches_of_draws(model)
-    result = np.empty((table.height, len(model.readouts)), np.float64)
-    n = len(model.draws)
-    for i in range(table.height):
-        k = int(context[i])
-        state = model.draws[None]
-        if model.config.role == "prior":
-            state = state + shift[i]
-        output = model._decoded(
-            state, shift[None, i : i + 1], torch.zeros(n, dtype=torch.int64),
-            (torch.full((n,), k), torch.from_numpy(batches[k])), None,
-        )[0].float()  # fmt: skip
-        output = torch.softmax(output, -1) if model.likelihood.counts else output
-        result[i] = output.mean(0).double().numpy()
-    return result
-
-
-def _batches_of_draws(model: "CellVae") -> np.ndarray:
-    """Return the batch of each draw in each context, [k, draws], by the control cells' shares."""
-    assert model.totals is not None
-    sizes = model.totals.control_kb + 1e-9 * model.totals.size_cb.sum(0) + 1e-12
-    level = (np.arange(len(model.draws)) + 0.5) / len(model.draws)
-    ends = np.cumsum(sizes / sizes.sum(1, keepdims=True), 1)
-    return np.stack([np.minimum(np.searchsorted(e, level), len(e) - 1) for e in ends])
+    difference_cg: np.ndarray
+    """the same in the unit of the profiles; shares, which add to one, give it only nearly"""
 
 
 def answer(model: "CellVae", table: pl.DataFrame) -> Answer:
     """Return the change of each condition: the decoder's, and of seen ones the residual's part."""
     conditions = conditions_of(table)
     context_c = np.maximum(model.contexts.find([c.context for c in conditions]), 0)
-    origin_kg = decoded(model, _controls(model))
-    base_kg, level_kbg = _control_levels(model, origin_kg)
-    change = _difference(model, decoded(model, table), origin_kg[context_c], base_kg[context_c])
-    if model.config.residual:
-        observed = observed_changes(model, level_kbg, origin_kg)
-        trust = credibility(*observed)
-        change = trust * change + _residuals(model, table, observed, trust)
-    return Answer(change, context_c, base_kg)
-
-
-def _controls(model: "CellVae") -> pl.DataFrame:
-    return pl.DataFrame({"perturbation": [CONTROL] * len(model.contexts),
-                         "context": list(model.contexts)})  # fmt: skip
-
-
-def _difference(
-    model: "CellVae", values: np.ndarray, origin: np.ndarray, base: np.ndarray
-) -> np.ndarray:
-    """Return the change from `origin`; of shares, such that those of `base` still add to one."""
-    if not model.likelihood.counts:
-        return values - origin
-    change = np.log(np.maximum(values, 1e-12)) - np.log(np.maximum(origin, 1e-12))
-    return change - np.log((base * np.exp(change)).sum(1, keepdims=True) / base.sum(1)[:, None])
-
-
-def _control_levels(model: "CellVae", origin_kg: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the control's shares or values by context [k, g], and by batch too [k, b, g]."""
-    totals = model.totals
-    assert totals is not None
-    sums, sizes = totals.control_kbg, totals.control_kb
-    prior = PRIOR_COUNTS * origin_kg.shape[1] if model.likelihood.counts else 1e-3
-    base = (sums.sum(1) + prior * origin_kg) / (sizes.sum(1) + prior)[:, None]
-    if model.likelihood.counts:
-        due = sizes[..., None] * base[:, None]
-        level = base[:, None] * (sums + STRATUM_COUNTS) / (due + STRATUM_COUNTS)
-    else:
-        level = (sums + 5 * base[:, None]) / (sizes[..., None] + 5)
-    return base, level
-
-
-def _residuals(
-    model: "CellVae", table: pl.DataFrame,
-    training: tuple[np.ndarray, np.ndarray, np.ndarray], trust: float,
-) -> np.ndarray:  # fmt: skip
-    """Return the shrunken residual of each condition asked for; 0 for those never seen."""
+    origin_kg = decoded(model, controls_of(model))
     assert model.totals is not None
-    where = {key: i for i, key in enumerate(model.totals.keys)}
-    result = np.zeros((table.height, len(model.readouts)))
-    keys = [c.key for c in conditions_of(table)]
-    asked = [(i, where[key]) for i, key in enumerate(keys) if key in where]
-    if not asked:
-        return result
-    observed, error, change = training
-    believed = shrink(observed - trust * change, error)
-    here, there = np.array(asked).T
-    result[here] = believed[there]
-    return result
+    base_kg, _ = control_levels(model, model.totals, origin_kg)
+    change = difference(model, decoded(model, table), origin_kg[context_c], base_kg[context_c])
+    if not model.config.residual:
+        means = in_unit(model, change[None], base_kg, context_c)[0]
+        return Answer(change, context_c, base_kg, means)
+    found = believed(model)
+    change *= found.credibility
+    means = in_unit(model, change[None], base_kg, context_c)[0]
+    said = Answer(change, context_c, base_kg, means)
+    _replace_seen(model, table, said, found.difference_cg)
+    return said
 
 
-def credibility(observed: np.ndarray, error: np.ndarray, change: np.ndarray) -> float:
-    """Return by how much the decoder's changes are to be taken: their slope on the observed ones.
-
-    Between 0, for a decoder that has learned nothing of the perturbations, and 1.
-    """
-    known = np.isfinite(observed)
-    weight = np.where(known, 1 / error**2, 0.0)
-    own = float((weight * change**2).sum())
-    return float(np.clip((weight * change * np.where(known, observed, 0)).sum() / own, 0, 1)
-                 if own > 0 else 0.0)  # fmt: skip
-
-
-def observed_changes(
-    model: "CellVae", level_kbg: np.ndarray, origin_kg: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return what the training cells say, its standard error, and the decoder, [c, g] each.
-
-    Controls say nothing (NaN): their level is observed already.
-    """
+def _replace_seen(
+    model: "CellVae", table: pl.DataFrame, said: Answer, difference_cg: np.ndarray
+) -> None:
+    """Put what is believed of seen conditions in the place of the decoder's change."""
     totals = model.totals
     assert totals is not None
-    table = training_table(totals.keys)
-    conditions = conditions_of(table)
-    context_c = np.maximum(model.contexts.find([c.context for c in conditions]), 0)
-    size_c = totals.size_cb.sum(1)
-    level = np.stack([s @ level_kbg[k] for s, k in zip(totals.size_cb, context_c, strict=True)])
-    level /= np.maximum(size_c, 1e-9)[:, None]  # the control at the condition's mix of batches
-    change = _difference(model, decoded(model, table), origin_kg[context_c], level)
-    if model.likelihood.counts:
-        share = level / level.sum(1, keepdims=True)
-        seen, due = totals.sum_cg + PRIOR_COUNTS, size_c[:, None] * share + PRIOR_COUNTS
-        size = torch.from_numpy(totals.square_c / np.maximum(size_c, 1e-9))
-        wider = model.likelihood.fluctuation(torch.from_numpy(share), size).detach().numpy()
-        y, error = np.log(seen / due), np.sqrt(wider / np.sqrt(seen * due))
-    else:
-        assert totals.spread_cg is not None
-        n = np.maximum(size_c, 1.0)[:, None]
-        spread = (n * totals.spread_cg + 10 * np.median(totals.spread_cg, 0)) / (n + 10)
-        y, error = totals.sum_cg / n - level, np.sqrt(spread / n)
-    y[[c.is_control for c in conditions]] = np.nan
-    return y, error, change
-
-
-def training_table(keys: tuple[str, ...]) -> pl.DataFrame:
-    """Return the table of the conditions with these keys."""
-    from perturbkit.core.condition import Condition, condition_table
-
-    parts = [key.rsplit(" | ", 1) for key in keys]
-    return condition_table(Condition.parse(n, context=k) for n, k in parts)
+    change, context_c, base_kg = said.change_cg, said.context_c, said.base_kg
+    seen = {k: i for i, k in enumerate(totals.keys)}
+    asked = [(i, seen[c.key], c.is_control) for i, c in enumerate(conditions_of(table))
+             if c.key in seen]  # fmt: skip
+    theta = model.likelihood.theta.detach().double().cpu().numpy() if model.likelihood.counts else 0
+    for k in range(len(base_kg)):
+        of_k = [(i, j) for i, j, control in asked if context_c[i] == k and not control]
+        if not of_k:
+            continue
+        here, there = np.array(of_k).T
+        change[here] = said.difference_cg[here] = difference_cg[there]
+        if model.likelihood.counts:
+            share = base_kg[k] / base_kg[k].sum()
+            wanted = share_of_mean(difference_cg[there], share, theta, totals.library_kl[k])
+            change[here] = np.log(wanted / np.maximum(share, 1e-12))
 
 
 def responses(model: "CellVae", table: pl.DataFrame) -> Responses:
@@ -205,19 +101,9 @@ def _in_unit(model: "CellVae", table: pl.DataFrame) -> np.ndarray:
     origin = _observed_controls(model, said.base_kg)[said.context_c]
     if not model.likelihood.counts:
         return origin + said.change_cg
-    totals = model.totals
-    assert totals is not None
-    theta = model.likelihood.theta.detach().double().cpu().numpy()
-    share = said.base_kg[said.context_c] * np.exp(said.change_cg)
-    share /= share.sum(1, keepdims=True)
-    result = np.empty_like(share)
-    for k in np.unique(said.context_c):
-        mine = said.context_c == k
-        both = np.concatenate([said.base_kg[[k]], share[mine]])
-        both[0] /= both[0].sum()
-        mean = mean_log1p(both, theta, totals.library_kl[k])
-        result[mine] = mean[1:] - mean[0]
-    return np.maximum(origin + result, 0.0)
+    if not model.likelihood.counts:
+        return origin + said.difference_cg
+    return np.maximum(origin + said.difference_cg, 0.0)
 
 
 def _observed_controls(model: "CellVae", base_kg: np.ndarray) -> np.ndarray:
@@ -267,7 +153,7 @@ def _draw(
     state = torch.from_numpy(rng.standard_normal((1, n, model.draws.shape[1]), np.float32))
     if model.config.role == "prior":
         state = state + shift
-    batch = torch.from_numpy(_batches_of_draws(model)[k][rng.integers(len(model.draws), size=n)])
+    batch = torch.from_numpy(batches_of_draws(model)[k][rng.integers(len(model.draws), size=n)])
     codes = (torch.full((n,), k), batch)
     where = torch.zeros(n, dtype=torch.int64)
     output = model._decoded(state, shift[None], where, codes, None)[0].float()

@@ -56,3 +56,29 @@ def _step(likelihood_mcg: np.ndarray, weight_mc: np.ndarray) -> np.ndarray:
     part = likelihood_mcg * weight_mc[..., None]
     part /= np.maximum(part.sum(0), 1e-300)
     return part.sum(2)
+
+
+def shrink_together(
+    y_cg: np.ndarray, spread_g: np.ndarray, n_c: np.ndarray, n_0: float
+) -> np.ndarray:
+    """Return deviations shrunken along the directions that conditions have in common.
+
+    In units of their errors, the deviations' singular values are shrunken as far as noise would
+    make them: what several conditions do alike is kept, what one does alone is believed less.
+
+    Args:
+        y_cg: deviations of means from a control's.
+        spread_g: variance of a cell.
+        n_c: cells of each condition.
+        n_0: cells of the control that all were compared with.
+
+    Source:
+        Efron & Morris 1972, doi:10.1093/biomet/59.2.335 (shrinkage of a matrix of means), with
+        the larger side in the place of the difference of sides.
+    """
+    # the control's error is shared: whiten conditions by diag(1 / n) + 1 / n_0
+    level, basis = np.linalg.eigh(np.diag(1 / np.maximum(n_c, 1.0)) + 1 / max(n_0, 1.0))
+    level, sd = np.sqrt(level)[:, None], np.sqrt(spread_g)
+    u, s, vt = np.linalg.svd((basis.T @ y_cg) / level / sd, full_matrices=False)
+    kept = s * np.maximum(1 - max(y_cg.shape) / np.maximum(s, 1e-12) ** 2, 0)
+    return basis @ (level * ((u * kept) @ vt)) * sd

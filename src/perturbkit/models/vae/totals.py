@@ -1,11 +1,11 @@
 """What the training cells say of each condition: sums, never the cells themselves."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 
-from perturbkit.core.condition import CONTROL, condition_keys
+from perturbkit.core.condition import condition_keys
 from perturbkit.core.vocabulary import Vocabulary
 from perturbkit.models.cells import CellData
 
@@ -26,16 +26,24 @@ class Totals:
     """sum of squared totals of the cells of each condition"""
     sum_cg: np.ndarray
     """sum of the values"""
-    spread_cg: np.ndarray | None
-    """variance of the values within each condition; None for counts, whose likelihood says it"""
+    n_cb: np.ndarray
+    """cells of each condition in each batch"""
     mean_cg: np.ndarray
-    """mean response in the unit of the profiles, float32"""
+    """mean response in the unit of the profiles"""
+    spread_g: np.ndarray
+    """variance within conditions, in the unit of the profiles"""
     control_kbg: np.ndarray
     """sum of the values of control cells by context and batch"""
     control_kb: np.ndarray
     """their total counts, or cells"""
+    response_kbg: np.ndarray
+    """mean response of those control cells, in the unit of the profiles; 0 without cells"""
+    control_n_kb: np.ndarray
+    """their number"""
     library_kl: np.ndarray
     """quantiles of the totals of a context's control cells"""
+    halves: "tuple[Totals, Totals] | None" = None
+    """the same of two disjoint halves of each condition's cells; a half has no halves"""
 
     @classmethod
     def of(cls, cells: CellData, contexts: Vocabulary, *, counts: bool) -> Self:
@@ -46,69 +54,85 @@ class Totals:
             contexts: those of the training cells.
             counts: whether the values are counts.
         """
-        store, profiles = cells.store, cells.profiles
-        position = profiles.find(condition_keys(store.conditions))
+        store = cells.store
+        position = cells.profiles.find(condition_keys(store.conditions))
         rows = np.concatenate([cells.train_n, cells.val_n])
         rows = np.sort(rows[position[store.arrays["condition"][rows]] >= 0])
+        # every other cell of each condition and batch, in the order of the screen
+        kind = np.stack([store.arrays["condition"][rows], store.arrays["batch"][rows]])
+        order = np.lexsort(kind)
+        second = np.empty(rows.size, bool)
+        second[order] = np.arange(rows.size) % 2 == 1
+        halves = [cls._of_rows(cells, rows[m], contexts, counts=counts) for m in (~second, second)]
+        whole = cls._of_rows(cells, rows, contexts, counts=counts)
+        return replace(whole, mean_cg=cells.profiles.mean_cg, halves=(halves[0], halves[1]))
+
+    @classmethod
+    def _of_rows(
+        cls, cells: CellData, rows: np.ndarray, contexts: Vocabulary, *, counts: bool
+    ) -> Self:
+        """Sum over some cells."""
+        store, profiles = cells.store, cells.profiles
+        code = profiles.find(condition_keys(store.conditions))[store.arrays["condition"][rows]]
+        batch = store.arrays["batch"][rows]
         n_c, n_b, n_g = len(profiles.keys), len(store.batches), len(store.readouts)
-        sums, squares = np.zeros((n_c, n_g)), np.zeros((n_c, n_g))
-        library = np.empty(rows.size)
+        context_c, is_control = contexts.find(profiles.contexts), profiles.is_control
+        stratum = np.where(is_control[code], context_c[code] * n_b + batch, -1)
+        n_s = len(contexts) * n_b
+        logged = store.unit == "counts"
+        sums, responses, squares = (np.zeros((n_c, n_g)) for _ in range(3))
+        control, response = np.zeros((n_s, n_g)), np.zeros((n_s, n_g))
+        library = np.ones(rows.size)
         for low in range(0, rows.size, 2048):
             part = slice(low, low + 2048)
-            x = store.dense(rows[part]).astype(np.float64)
-            code = position[store.arrays["condition"][rows[part]]]
-            member = (code == np.arange(n_c)[:, None]).astype(np.float64)
+            y = store.dense(rows[part], log=logged).astype(np.float64)
+            x = store.dense(rows[part]).astype(np.float64) if counts else y
+            member = (code[part] == np.arange(n_c)[:, None]).astype(np.float64)
+            of_stratum = (stratum[part] == np.arange(n_s)[:, None]).astype(np.float64)
             sums += member @ x
-            if not counts:
-                squares += member @ x**2
-            library[part] = x.sum(1) if counts else 1.0
-        code, batch = position[store.arrays["condition"][rows]], store.arrays["batch"][rows]
-        size_cb = np.zeros((n_c, n_b))
+            responses += member @ y
+            squares += member @ y**2
+            control += of_stratum @ x
+            response += of_stratum @ y
+            if counts:
+                library[part] = x.sum(1)
+        n_cb, size_cb = np.zeros((n_c, n_b)), np.zeros((n_c, n_b))
+        np.add.at(n_cb, (code, batch), 1)
         np.add.at(size_cb, (code, batch), library)
-        context_c = contexts.find(profiles.contexts)
-        control_kbg, control_kb = _controls(cells, rows, contexts, library)
-        n_cells = np.maximum(np.bincount(code, minlength=n_c), 1)[:, None]
-        spread = None if counts else np.maximum(squares / n_cells - (sums / n_cells) ** 2, 1e-8)
-        is_control = profiles.is_control[code]
+        n_s_c = np.bincount(stratum[stratum >= 0], minlength=n_s).astype(np.float64)
+        size_s = np.bincount(stratum[stratum >= 0], library[stratum >= 0], n_s)
+        n = np.maximum(n_cb.sum(1), 1)[:, None]
+        within = (squares - responses**2 / n).sum(0) / max(rows.size - n_c, 1)
+        shape = (len(contexts), n_b)
         quantiles = np.stack([
-            _quantiles(library[(context_c[code] == k) & is_control], library)
+            _quantiles(library[(context_c[code] == k) & is_control[code]], library)
             for k in range(len(contexts))
         ])  # fmt: skip
         return cls(
-            tuple(profiles.keys), size_cb, np.bincount(code, library**2, n_c), sums, spread,
-            profiles.mean_cg, control_kbg, control_kb, quantiles,
+            tuple(profiles.keys), size_cb, np.bincount(code, library**2, n_c), sums, n_cb,
+            responses / n, np.maximum(within, 1e-8), control.reshape(*shape, n_g),
+            size_s.reshape(shape), (response / np.maximum(n_s_c, 1)[:, None]).reshape(*shape, n_g),
+            n_s_c.reshape(shape), quantiles,
         )  # fmt: skip
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return the arrays, and the keys as plain values."""
-        names = [n for n in self.__dataclass_fields__ if n != "keys"]
-        arrays = {n: getattr(self, n) for n in names if getattr(self, n) is not None}
+        names = [n for n in self.__dataclass_fields__ if n not in ("keys", "halves")]
+        arrays = {n: getattr(self, n) for n in names}
+        for i, half in enumerate(self.halves or ()):
+            arrays |= {f"half{i}.{n}": v for n, v in half.state()[0].items()}
         return arrays, {"keys": list(self.keys)}
 
     @classmethod
     def restore(cls, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> Self:
         """Rebuild from `state`."""
-        return cls(keys=tuple(about["keys"]), **{"spread_cg": None, **arrays})
-
-
-def _controls(
-    cells: CellData, rows: np.ndarray, contexts: Vocabulary, library: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return sums and sizes of the control cells by context and batch."""
-    store = cells.store
-    table = store.conditions
-    of_context = contexts.find(table["context"].to_list())
-    of_context[(table["perturbation"] != CONTROL).to_numpy()] = -1
-    place = of_context[store.arrays["condition"][rows]]
-    batch = store.arrays["batch"][rows]
-    sums = np.zeros((len(contexts), len(store.batches), len(store.readouts)))
-    sizes = np.zeros(sums.shape[:2])
-    for k, b in np.unique(np.stack([place, batch])[:, place >= 0], axis=1).T:
-        mine = np.flatnonzero((place == k) & (batch == b))
-        sizes[k, b] = library[mine].sum()
-        for low in range(0, mine.size, 4096):
-            sums[k, b] += store.dense(rows[mine[low : low + 4096]]).sum(0, dtype=np.float64)
-    return sums, sizes
+        keys = tuple(about["keys"])
+        own: dict[str, Any] = {n: v for n, v in arrays.items() if not n.startswith("half")}
+        halves = [
+            cls(keys=keys, **{n[6:]: v for n, v in arrays.items() if n.startswith(f"half{i}.")})
+            for i in range(2)
+        ]
+        return cls(keys=keys, halves=(halves[0], halves[1]), **own)
 
 
 def _quantiles(library: np.ndarray, everyone: np.ndarray) -> np.ndarray:
