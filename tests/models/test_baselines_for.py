@@ -27,3 +27,14 @@ def test_compounds_without_features_say_why(planted_law) -> None:
     reason = why_not(MODELS["knn"], compounds)
     assert reason == "0 of 40 training targets have a measured readout"
     assert "knn" in baselines_for(compounds, features=planted_law.features)
+
+
+def test_models_of_cells_say_what_cells_they_lack() -> None:
+    from perturbkit.models import MODELS
+    from perturbkit.models.applies import why_not_cells
+
+    assert "holds profiles" in why_not_cells(MODELS["sams_vae"], None)
+    assert "log1p_cp10k" in why_not_cells(MODELS["gpo_vae"], "log1p_cp10k")
+    for name in ("gpo_vae", "sams_vae", "mean_delta"):
+        assert not why_not_cells(MODELS[name], "counts")
+    assert not why_not_cells(MODELS["mean_delta"], None)

@@ -39,3 +39,17 @@ def why_not(
         if not any((names.find(c.targets) >= 0).all() for c in conditions):
             return f"no condition to predict has a {what} for all its targets"
     return ""
+
+
+def why_not_cells(card: ModelCard, unit: str | None) -> str:
+    """Return why a model of cells has nothing to learn from here, or nothing.
+
+    Args:
+        card: any model's card.
+        unit: the unit of the single cells; None where there are none.
+    """
+    if card.level == "cells" and unit is None:
+        return "it learns from single cells and the screen holds profiles"
+    if "counts" in card.needs and unit != "counts":
+        return f"it needs the counts of single cells and the screen is in {unit}"
+    return ""

@@ -120,8 +120,8 @@ class ModelCard(Card):
     baseline: bool = False
     """whether it belongs beside every score"""
     needs: frozenset[str] = frozenset()
-    """what it cannot do without: "features" (gene features), "combinations", "contexts" (several)
-    """
+    """what it cannot do without: "features" (gene features), "combinations", "contexts" (several),
+    "counts" (of single cells)"""
     before: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """what settings that came later amount to in a run written before they existed"""
     predicts: frozenset[str] = frozenset()

@@ -23,7 +23,7 @@ from perturbkit.data.splits import SplitConfig, make_split
 from perturbkit.metrics.pooling import joined
 from perturbkit.metrics.score import CEILINGS, Scores, score
 from perturbkit.models import MODELS
-from perturbkit.models.applies import why_not
+from perturbkit.models.applies import why_not, why_not_cells
 from perturbkit.models.card import ModelCard
 from perturbkit.recipes.experiment import ScreenConfig
 from perturbkit.recipes.opening import open_source
@@ -156,8 +156,7 @@ def run_task(task: TaskConfig, folder: Path, watch: Watch | None = None) -> Task
             if watch is not None:
                 watch(f"{task.name}, fold {fold + 1} of {n_folds}: {name}", i, len(names))
             why = why_not(MODELS[name], data.train, test.conditions, data.features)
-            if MODELS[name].level == "cells" and cells is None:
-                why = "it learns from single cells and the screen holds profiles"
+            why = why or why_not_cells(MODELS[name], cells.unit if cells else None)
             if why:
                 declined[name] = why
                 continue

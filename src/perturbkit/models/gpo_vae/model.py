@@ -306,6 +306,7 @@ card = ModelCard(
     model=GpoVae,
     trained=True,
     level="cells",
+    needs=frozenset({"counts"}),
     train={"learning_rate": 2e-3, "batch_cells": 512, "weight_decay": 1e-6},
     predicts=frozenset({"combinations", "perturbations"}),
 )
