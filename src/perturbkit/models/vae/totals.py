@@ -128,10 +128,10 @@ class Totals:
         """Rebuild from `state`."""
         keys = tuple(about["keys"])
         own: dict[str, Any] = {n: v for n, v in arrays.items() if not n.startswith("half")}
-        halves = [
-            cls(keys=keys, **{n[6:]: v for n, v in arrays.items() if n.startswith(f"half{i}.")})
-            for i in range(2)
+        parts: list[dict[str, Any]] = [
+            {n[6:]: v for n, v in arrays.items() if n.startswith(f"half{i}.")} for i in range(2)
         ]
+        halves = [cls(keys=keys, **part) for part in parts]
         return cls(keys=keys, halves=(halves[0], halves[1]), **own)
 
 
