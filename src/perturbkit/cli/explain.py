@@ -108,7 +108,7 @@ def network(  # noqa: PLR0913, PLR0917  (the options of one question)
         graph = strongest(graph, max_fdr=limit, n_edges=edges)
         print_table("what databases add", gains)
     save_graph(graph, out)
-    print_table(f"strongest edges by {method}", edge_table(graph).head(10).to_dicts())
+    print_table("strongest edges", edge_table(graph).head(10).to_dicts())
     rate = f" at a false discovery rate of {limit:g}" if limit is not None else ""
     typer.echo(f"{graph.n_edges:,} edges{rate} written to {out}", err=True)
     if draw is not None:
