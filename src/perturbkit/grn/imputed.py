@@ -13,10 +13,15 @@ from perturbkit.core.screen import Screen
 def screen_of(responses: Responses) -> Screen:
     """Return the mean over members as a screen of profiles; refused conditions are left out.
 
+    A linear model may say slightly less than nothing of a readout near zero: in logs of counts,
+    which cannot be negative, that is zero.
+
     Raises:
         SchemaError: nothing was predicted.
     """
     values = responses.mean_cg
+    if responses.unit == "log1p_cp10k":
+        values = np.maximum(values, 0)  # NaN stays NaN
     kept = np.asarray(~np.isnan(values).all(1))
     if not kept.any():
         message = (

@@ -72,14 +72,15 @@ def _replace_seen(
     seen = {k: i for i, k in enumerate(totals.keys)}
     asked = [(i, seen[c.key], c.is_control) for i, c in enumerate(conditions_of(table))
              if c.key in seen]  # fmt: skip
-    theta = model.likelihood.theta.detach().double().cpu().numpy() if model.likelihood.counts else 0
+    counts = model.likelihood.counts
+    theta = model.likelihood.theta.detach().double().cpu().numpy() if counts else np.zeros(0)
     for k in range(len(base_kg)):
         of_k = [(i, j) for i, j, control in asked if context_c[i] == k and not control]
         if not of_k:
             continue
         here, there = np.array(of_k).T
         change[here] = said.difference_cg[here] = difference_cg[there]
-        if model.likelihood.counts:
+        if counts:
             share = base_kg[k] / base_kg[k].sum()
             wanted = share_of_mean(difference_cg[there], share, theta, totals.library_kl[k])
             change[here] = np.log(wanted / np.maximum(share, 1e-12))
