@@ -120,7 +120,7 @@ class _ray_pool:  # noqa: N801  (used as a function)
 
     def __init__(self, address: str, out: Path, metric: str) -> None:
         try:
-            import ray
+            import ray  # pyright: ignore[reportMissingImports]  (an extra)
         except ImportError as error:
             message = (
                 "--ray needs Ray, which is not installed; pip install 'perturbkit[ray]', or leave "
