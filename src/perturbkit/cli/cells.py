@@ -5,24 +5,17 @@ from typing import Annotated
 
 import typer
 
+from perturbkit.cli.asking import Conditions, Contexts, Table
+
 app = typer.Typer(no_args_is_help=True, help="Single cells from models of cells.")
 
 
 @app.command("predict")
 def predict(
     run: Annotated[Path, typer.Argument(help="A run of a model of cells.")],
-    conditions: Annotated[
-        list[str] | None,
-        typer.Argument(help="Conditions: JAK2, STAT1+IRF1, drug@10uM; quote those with blanks."),
-    ] = None,
-    context: Annotated[
-        list[str] | None,
-        typer.Option(help="Contexts to predict in (repeatable); default: all of the run."),
-    ] = None,
-    table: Annotated[
-        Path | None,
-        typer.Option(help="CSV or Parquet of conditions: perturbation, context, dose_um, ..."),
-    ] = None,
+    conditions: Conditions = None,
+    context: Contexts = None,
+    table: Table = None,
     n: Annotated[int, typer.Option("-n", min=1, help="Cells of each condition.")] = 100,
     out: Annotated[Path, typer.Option("--out", "-o", help="The .h5ad file to write.")] = Path(
         "cells.h5ad"

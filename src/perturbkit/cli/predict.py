@@ -5,21 +5,14 @@ from typing import Annotated
 
 import typer
 
+from perturbkit.cli.asking import Conditions, Contexts, Table
+
 
 def predict(  # noqa: PLR0913, PLR0917  (options of a command)
     run: Annotated[Path, typer.Argument(help="A run's folder.")],
-    conditions: Annotated[
-        list[str] | None,
-        typer.Argument(help="Conditions: JAK2, STAT1+IRF1, drug@10uM; quote those with blanks."),
-    ] = None,
-    context: Annotated[
-        list[str] | None,
-        typer.Option(help="Contexts to predict in (repeatable); default: all of the run."),
-    ] = None,
-    table: Annotated[
-        Path | None,
-        typer.Option(help="CSV or Parquet of conditions: perturbation, context, dose_um, ..."),
-    ] = None,
+    conditions: Conditions = None,
+    context: Contexts = None,
+    table: Table = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Where to write: .csv, .tsv or .parquet; else a summary."),
