@@ -41,7 +41,7 @@ from perturbkit.models.relative_effects import RelativeEffects, RelativeEffectsC
 from perturbkit.models.state_transition import StateTransition, StateTransitionConfig, card
 from perturbkit.recipes.side_information import fit_data
 from perturbkit.train.cell_batches import CellSource
-from perturbkit.train.cells import _replace, _validation, cell_data
+from perturbkit.train.cells import cell_data, validation_of
 from perturbkit.train.config import TrainConfig
 from perturbkit.train.loop import Hooks, train
 from perturbkit.train.profiles import FitData
@@ -98,7 +98,7 @@ def fitted(of: Case, graphs: Mapping[str, Graph], features: Features | None = No
     model = StateTransition.build(config, cells, features, named_rng(0, "build"), graphs=graphs)
     rows = model.encode(cells.store.conditions)
     source = CellSource(cells.store, cells.train_n, rows, card, schedule, 1)
-    validate = _validation(model, cells, lambda n: _replace(source, n), named_rng(0, "validation"))
+    validate = validation_of(model, cells, source, named_rng(0, "validation"))
     train(model, source, schedule, named_rng(0, "train"), Hooks(validate=validate))
     return model.eval()
 
@@ -132,6 +132,22 @@ def scored(of: Case, predictions: dict[str, Responses]) -> dict[str, dict[str, n
     return {"labels": {"": names}} | {
         m: {model: result.values[model, m] for model in result.models} for m in METRICS
     }
+
+
+def versus(
+    of: Case, made: dict[str, Responses]
+) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]]]:
+    """Return mean scores and paired differences, and the score of each condition."""
+    found = scored(of, made)
+    labels = found["labels"][""]
+    row: dict[str, Any] = {"case": of.name, "n": len(of.test.keys)}
+    for metric in METRICS:
+        ours = found[metric]["state_transition"]
+        row[metric] = {m: round(float(np.nanmean(v)), 4) for m, v in found[metric].items()}
+        row[f"{metric}, state_transition minus"] = {
+            m: paired(ours, found[metric][m], labels) for m in made if m != "state_transition"
+        }
+    return row, found
 
 
 def energies(of: Case, model: Any, store: CellStore | None = None, n: int = 100) -> np.ndarray:
@@ -185,15 +201,8 @@ def transfer(chosen: slice) -> None:
         plain = RelativeEffects.with_graphs(RelativeEffectsConfig(), of.data.train, of.graphs)
         made["closed form alone"] = plain.predict(of.test.conditions)
         made |= {n: p for n in BASELINES if (p := closed(of, n)) is not None}
-        found = scored(of, made)
+        row, found = versus(of, made)
         labels = found["labels"][""]
-        row: dict[str, Any] = {"case": of.name, "n": len(of.test.keys)}
-        for metric in METRICS:
-            ours = found[metric]["state_transition"]
-            row[metric] = {m: round(float(np.nanmean(v)), 4) for m, v in found[metric].items()}
-            row[f"{metric}, state_transition minus"] = {
-                m: paired(ours, found[metric][m], labels) for m in made if m != "state_transition"
-            }
         shifted, base = MODELS["shifted_controls"], "mean_delta"
         base = base if base in made else "context_mean"
         other = shifted.model.fit(

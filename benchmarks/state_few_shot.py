@@ -4,10 +4,9 @@ Run by `benchmarks.state`. The same conditions are tested for every k, so k comp
 """
 
 import json
-from typing import Any
 
 import numpy as np
-from benchmarks.state import METRICS, Case, closed, fitted, paired, scored
+from benchmarks.state import METRICS, Case, closed, fitted, paired, versus
 
 from perturbkit.core.responses import Responses
 from perturbkit.core.rng import named_rng
@@ -50,16 +49,12 @@ def few_shot() -> None:
         }
         baselines = ("context_mean", "mean_delta", "cross_context_ridge")
         made |= {n: p for n in baselines if (p := closed(of, n)) is not None}
-        found = scored(of, made)
-        labels = found["labels"][""]
-        row: dict[str, Any] = {"case": of.name, "n": len(of.test.keys)}
+        row, found = versus(of, made)
         for metric in METRICS:
             ours = found[metric]["state_transition"]
-            row[metric] = {m: round(float(np.nanmean(v)), 4) for m, v in found[metric].items()}
-            row[f"{metric}, state_transition minus"] = {
-                m: paired(ours, found[metric][m], labels) for m in made if m != "state_transition"
-            }
             if metric in before:
-                row[f"{metric}, minus the same with 0"] = paired(ours, before[metric], labels)
+                row[f"{metric}, minus the same with 0"] = paired(
+                    ours, before[metric], found["labels"][""]
+                )
             before.setdefault(metric, ours)
         print(json.dumps(row), flush=True)

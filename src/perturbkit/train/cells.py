@@ -1,7 +1,7 @@
 """Fit a model of cells: which cells train and validate, the source of batches, validation."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -68,15 +68,11 @@ def build_of_cells(
     rows = model.encode(cells.store.conditions)
     seed = int(rng("order").integers(2**31))
     source = CellSource(cells.store, cells.train_n, rows, card, train, seed)
-    return model, source, _validation(model, cells, partial(_replace, source), rng("validation"))
+    return model, source, validation_of(model, cells, source, rng("validation"))
 
 
-def _replace(source: CellSource, positions: np.ndarray) -> CellSource:
-    return CellSource(source.store, positions, source.rows, source.card, source.config, source.seed)
-
-
-def _validation(
-    model: Any, cells: CellData, of: Callable[[np.ndarray], CellSource], rng: np.random.Generator
+def validation_of(
+    model: Any, cells: CellData, source: CellSource, rng: np.random.Generator
 ) -> Callable[[], float] | None:
     """Return the mean loss over the validation cells that the model can answer.
 
@@ -86,7 +82,8 @@ def _validation(
     kept = cells.val_n[answered[cells.store.arrays["condition"][cells.val_n]]]
     if not kept.size:
         return None
-    source, state = of(kept), torch_generator(rng).get_state()
+    source = replace(source, positions=kept)
+    state = torch_generator(rng).get_state()
 
     def mean_loss() -> float:
         device = next(model.parameters()).device
