@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from perturbkit.cli.asking import Conditions, Contexts, Table
+from perturbkit.cli.options import Force, Quiet, Resume
 
 app = typer.Typer(no_args_is_help=True, help="Single cells from models of cells.")
 
@@ -50,7 +51,7 @@ def store(
         typer.Option("--set", help="A setting of prepare: --set control=NT, --set context=line."),
     ] = None,
     *,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write cells as a memory-mapped store, so that training needs little memory."""
     from perturbkit.cli.progress import bar
@@ -79,9 +80,9 @@ def fit(
         typer.Option("--set", help="Change a setting: --set model.nlayers=4 (repeatable)."),
     ] = None,
     *,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace an old run.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    resume: Resume = False,
+    force: Force = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train an embedding of cells (STATE's) on their hidden genes."""
     from perturbkit.cli.progress import bar

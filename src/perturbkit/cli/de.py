@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from perturbkit.cli.options import MaxMemory
+
 
 def de(
     screen: Annotated[
@@ -22,7 +24,7 @@ def de(
         typer.Option("--set", help="A setting, as of prepare: --set control=NT (repeatable)."),
     ] = None,
     fdr: Annotated[float, typer.Option(help="The rate below which a change counts.")] = 0.05,
-    max_memory: Annotated[int, typer.Option("--max-memory", help="Limit in megabytes.")] = 1500,
+    max_memory: MaxMemory = 1500,
 ) -> None:
     """Compare the cells of each perturbation with the controls of its context."""
     from perturbkit.cli.progress import bar

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from perturbkit.cli.options import Force, Quiet
+
 
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")] = Path(
@@ -12,8 +14,8 @@ def demo(
     ),
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")] = 0,
     *,
-    force: Annotated[bool, typer.Option("--force", help="Replace an old run.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    force: Force = False,
+    quiet: Quiet = False,
 ) -> None:
     """Simulate a screen, then fit, predict, explain, design and report; needs no data."""
     from perturbkit.cli.progress import bar

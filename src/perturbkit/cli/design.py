@@ -14,6 +14,7 @@ from perturbkit.cli.design_inputs import (
     read_pilot,
     write_order_list,
 )
+from perturbkit.cli.options import Quiet
 
 app = typer.Typer(no_args_is_help=True, help="Choose the next experiments, round by round.")
 
@@ -236,7 +237,7 @@ def train_agent(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
     max_stage: Annotated[int, typer.Option(help="Last stage of the curriculum.")] = 5,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train an agent on simulated screens; its folder is then a --policy of replay and new."""
     from perturbkit.design.agents import AGENTS, AgentConfig

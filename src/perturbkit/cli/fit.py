@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from perturbkit.cli.options import Force, Quiet, Resume
+
 
 def fit(
     recipe: Annotated[
@@ -19,9 +21,9 @@ def fit(
         typer.Option("--set", help="Change a setting: --set model.hidden_dim=256 (repeatable)."),
     ] = None,
     *,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace an old run.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    resume: Resume = False,
+    force: Force = False,
+    quiet: Quiet = False,
 ) -> None:
     """Fit a model to a screen, beside every baseline, on the same split."""
     from perturbkit.cli.progress import bar

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from perturbkit.cli.options import MaxMemory, Quiet
+
 
 def prepare(
     files: Annotated[list[Path], typer.Argument(help="h5ad files of one screen, by rows.")],
@@ -19,10 +21,10 @@ def prepare(
             help="A setting: --set min_genes=200, --set control=NT, --set 'where=[\"x>=1\"]'.",
         ),
     ] = None,
-    max_memory: Annotated[int, typer.Option("--max-memory", help="Limit in megabytes.")] = 1500,
+    max_memory: MaxMemory = 1500,
     *,
     dry_run: Annotated[bool, typer.Option("--plan", help="Only say what it would take.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Filter cells and reduce them to profiles in one streaming pass; a stopped run goes on."""
     from perturbkit.cli.progress import bar

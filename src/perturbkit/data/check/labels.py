@@ -151,68 +151,86 @@ def label_findings(
                 "--set perturbation=COLUMN names it",
             )
         ]
-    out = []
-    missing = int(obs[reading.rule.perturbation].isna().sum())
-    if missing:
-        out.append(
-            Finding(
-                "missing_labels",
-                "error",
-                f"{counted(missing, 'row', 'has have')} no perturbation",
-                "--fix leaves them out",
-                fixable=True,
-            )
+    out = [
+        finding
+        for finding in (
+            _missing_labels(int(obs[reading.rule.perturbation].isna().sum())),
+            _convention(reading.rule),
+            _guide_labels(reading.guides),
+            _combo_notation(reading.foreign),
+            _dates_for_targets([n for n in pd.unique(reading.labels) if DATE.match(n)]),
         )
-    if reading.rule.name != "perturbkit":
-        out.append(
-            Finding(
-                "convention",
-                "note",
-                f"written as {reading.rule.says} does (column {reading.rule.perturbation!r})",
-                f"--convention {reading.rule.name}, or --fix writes it in perturbkit's",
-                fixable=True,
-            )
-        )
-    if reading.guides:
-        some = [f"{k} -> {v}" for k, v in list(reading.guides.items())[:3]]
-        out.append(
-            Finding(
-                "guide_labels",
-                "warning",
-                f"{counted(len(reading.guides), 'label', 'names name')} "
-                f"guides, not targets: {', '.join(some)}",
-                "--fix labels rows by the target and keeps the guide in obs",
-                fixable=True,
-            )
-        )
-    if reading.foreign:
-        some = [f"{k} -> {v}" for k, v in list(reading.foreign.items())[:3]]
-        out.append(
-            Finding(
-                "combo_notation",
-                "warning",
-                f"{counted(len(reading.foreign), 'label', 'joins join')} "
-                f"targets by another sign than '+': "
-                f"{', '.join(some)}",
-                "--fix rewrites them",
-                fixable=True,
-            )
-        )
-    dates = [n for n in pd.unique(reading.labels) if DATE.match(n)]
-    if dates:
-        out.append(
-            Finding(
-                "dates_for_targets",
-                "error",
-                f"a spreadsheet made dates of {counted(len(dates), 'label')}: "
-                f"{', '.join(dates[:3])}",
-                "--fix gives them their genes back where it is clear which (not 1-Mar, 2-Mar)",
-                fixable=any(gene_of_date(d) for d in dates),
-            )
-        )
+        if finding is not None
+    ]
     if needs_control:
         out += _control_findings(reading)
     return out + (_size_findings(reading) if is_cells else [])
+
+
+def _missing_labels(missing: int) -> Finding | None:
+    if not missing:
+        return None
+    return Finding(
+        "missing_labels",
+        "error",
+        f"{counted(missing, 'row', 'has have')} no perturbation",
+        "--fix leaves them out",
+        fixable=True,
+    )
+
+
+def _convention(rule: Convention) -> Finding | None:
+    if rule.name == "perturbkit":
+        return None
+    return Finding(
+        "convention",
+        "note",
+        f"written as {rule.says} does (column {rule.perturbation!r})",
+        f"--convention {rule.name}, or --fix writes it in perturbkit's",
+        fixable=True,
+    )
+
+
+def _guide_labels(guides: Mapping[str, str]) -> Finding | None:
+    if not guides:
+        return None
+    return Finding(
+        "guide_labels",
+        "warning",
+        f"{counted(len(guides), 'label', 'names name')} "
+        f"guides, not targets: {', '.join(_some(guides))}",
+        "--fix labels rows by the target and keeps the guide in obs",
+        fixable=True,
+    )
+
+
+def _combo_notation(foreign: Mapping[str, str]) -> Finding | None:
+    if not foreign:
+        return None
+    return Finding(
+        "combo_notation",
+        "warning",
+        f"{counted(len(foreign), 'label', 'joins join')} "
+        f"targets by another sign than '+': {', '.join(_some(foreign))}",
+        "--fix rewrites them",
+        fixable=True,
+    )
+
+
+def _dates_for_targets(dates: list[str]) -> Finding | None:
+    if not dates:
+        return None
+    return Finding(
+        "dates_for_targets",
+        "error",
+        f"a spreadsheet made dates of {counted(len(dates), 'label')}: {', '.join(dates[:3])}",
+        "--fix gives them their genes back where it is clear which (not 1-Mar, 2-Mar)",
+        fixable=any(gene_of_date(d) for d in dates),
+    )
+
+
+def _some(renamed: Mapping[str, str]) -> list[str]:
+    return [f"{old} -> {new}" for old, new in list(renamed.items())[:3]]
 
 
 def _control_findings(reading: Reading) -> list[Finding]:
