@@ -6,11 +6,13 @@ balanced (no gene gets a second replicate before all have one), or plain, with r
 one network and one campaign for each seed, all policies on the same network. Scored by the
 area under precision-recall of direct edges (prevalence is given), by hierarchy consistency, the
 chance that of an ancestor and its descendant the ancestor is placed higher, and by Kendall's tau
-of levels. Intervals: bootstrap over seeds.
+of levels. Intervals: bootstrap over seeds. `--out FILE` keeps the curves of each seed as soon as
+they are there; seeds that the file has are not run again.
 """
 
 import argparse
 import json
+from pathlib import Path
 
 import numpy as np
 
@@ -39,27 +41,45 @@ def saved(curve: list[dict], target: float, budget: int) -> float:
     return 1 - reached[0] / budget if reached else 0.0
 
 
-def study(name: str, options: argparse.Namespace) -> dict:
+def kept(path: Path | None, name: str) -> dict[int, dict]:
+    """Seeds of a setting that are in the file already."""
+    if path is None or not path.exists():
+        return {}
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return {r["seed"]: r for r in rows if r["setting"] == name}
+
+
+def one_seed(name: str, seed: int, options: argparse.Namespace) -> dict:
+    """Run every policy on the network of one seed."""
     network, noise = SETTINGS[name]
     config = SimulationConfig(
         n_genes=100, n_contexts=1, n_perturbations=100, kind="ko", network=NetworkConfig(**network)
     )
-    rng = np.random.default_rng(0)
-    curves: dict[str, list] = {p: [] for p in CHOOSERS}
-    prevalence = []
-    for seed in range(options.seeds):
-        truth = draw_truth(config, named_rng(seed, "network"))
-        prevalence.append(truth.edge_gg.mean())
-        for p in CHOOSERS:
-            # the curves of chance by single knock-outs are needed at their ends only
-            at = [options.budget] if p in SINGLES_BY_CHANCE else options.at
-            campaign = named_rng(seed, "campaign")
-            curves[p].append(
-                run_campaign(truth, p, options.budget, options.batch, noise, campaign, at=at)
-            )
-        print(json.dumps({"seed": seed} | {p: last(c[-1]) for p, c in curves.items()}), flush=True)
+    truth = draw_truth(config, named_rng(seed, "network"))
+    curves = {}
+    for p in CHOOSERS:
+        # the curves of chance by single knock-outs are needed at their ends only
+        at = [options.budget] if p in SINGLES_BY_CHANCE else options.at
+        campaign = named_rng(seed, "campaign")
+        curves[p] = run_campaign(truth, p, options.budget, options.batch, noise, campaign, at=at)
+    prevalence = float(truth.edge_gg.mean())
+    return {"setting": name, "seed": seed, "prevalence": prevalence, "curves": curves}
+
+
+def study(name: str, options: argparse.Namespace) -> dict:
+    rng, before, seeds = np.random.default_rng(0), kept(options.out, name), []
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
+        row = before.get(seed) or one_seed(name, seed, options)
+        seeds.append(row)
+        if options.out and seed not in before:
+            with options.out.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        print(
+            json.dumps({"seed": seed} | {p: last(c) for p, c in row["curves"].items()}), flush=True
+        )
+    curves = {p: [row["curves"][p] for row in seeds] for p in CHOOSERS}
     found: dict = {"seeds": options.seeds, "budget": options.budget,
-                   "prevalence": float(np.mean(prevalence))}  # fmt: skip
+                   "prevalence": float(np.mean([row["prevalence"] for row in seeds]))}  # fmt: skip
     for p, all_curves in curves.items():
         rows: dict = {}
         for metric in ("auprc", "over_prevalence", "hierarchy", "tau"):
@@ -86,10 +106,12 @@ def last(curves: list[dict]) -> list[float]:
 def main(argv: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--budget", type=int, default=400)
     parser.add_argument("--batch", type=int, default=25)
     parser.add_argument("--setting", choices=list(SETTINGS), action="append")
     parser.add_argument("--at", type=int, nargs="+", default=[150, 175, 200, 225, 250])
+    parser.add_argument("--out", "-o", type=Path)
     options = parser.parse_args(argv)
     found = {}
     for name in options.setting or SETTINGS:

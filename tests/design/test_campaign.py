@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from perturbkit.cli.design import app
 from perturbkit.core.campaign import Campaign, CampaignConfig
-from perturbkit.core.errors import SchemaError
+from perturbkit.core.errors import FileError, SchemaError
 from perturbkit.design.campaign import next_round, status_of
 from perturbkit.design.gather import from_columns
 
@@ -113,3 +113,42 @@ def test_replay_from_the_command_line(real_data, tmp_path, monkeypatch):
     table = pl.read_csv(tmp_path / "out" / "replay.csv")
     assert set(table["policy"]) == {"random", "degree"}
     assert table.filter(policy="degree")["efficiency"].item() > 2
+
+
+def test_a_campaign_remembers_what_its_choices_rested_on(tmp_path):
+    genes = [f"G{i}" for i in range(30)]
+    pl.DataFrame({"gene": genes}).write_csv(tmp_path / "pool.csv")
+    (tmp_path / "graphs").mkdir()
+    hub = pl.DataFrame({"gene1": genes[:1] * 29 + genes[1:4], "gene2": genes[1:] + genes[2:5]})
+    hub.write_csv(tmp_path / "graphs" / "pathfindR_pin_string.csv")
+    folder = tmp_path / "camp"
+    run("new", folder, "--pool", tmp_path / "pool.csv", "--budget", 9, "--batch", 3)
+    assert "next: perturbkit design next" in run("status", folder).output
+    first = run("next", folder, "--graphs", tmp_path / "graphs")
+    assert first.exit_code == 0, first.output
+    assert "G0 |" in first.output  # the hub comes first
+    assert "measure round 1" in run("status", folder).output
+    chosen = Campaign.open(folder).open_round.chosen["perturbation"].to_list()
+    pl.DataFrame({"gene": chosen, "score": [3.0, 1.0, 0.5]}).write_csv(tmp_path / "r.csv")
+    assert "next: perturbkit design next" in run("record", folder, tmp_path / "r.csv").output
+    again = run("next", folder)
+    assert again.exit_code == 0, again.output
+    assert f"--graphs {tmp_path / 'graphs'}" in again.output
+    assert "by chance" not in again.output
+
+
+def test_a_pool_of_which_nothing_is_known_is_chosen_by_chance_and_says_so(tmp_path):
+    pl.DataFrame({"gene": ["A", "B", "C"]}).write_csv(tmp_path / "pool.csv")
+    run("new", tmp_path / "c", "--pool", tmp_path / "pool.csv", "--batch", 2)
+    assert "choices are by chance" in run("next", tmp_path / "c").output
+    pl.DataFrame({"name": ["A"]}).write_csv(tmp_path / "bad.csv")
+    failed = run("new", tmp_path / "d", "--pool", tmp_path / "bad.csv")
+    assert isinstance(failed.exception, SchemaError)
+    assert "needs a column gene" in str(failed.exception)
+
+
+def test_a_folder_without_an_agent_is_no_policy(tmp_path):
+    pool().write_csv(tmp_path / "pool.csv")
+    failed = run("new", tmp_path / "c", "--pool", tmp_path / "pool.csv", "--policy", tmp_path)
+    assert isinstance(failed.exception, FileError)
+    assert "train-agent" in str(failed.exception)

@@ -12,6 +12,8 @@ from perturbkit.cli.design_inputs import (
     data_folder,
     pool_knowledge,
     read_pilot,
+    read_pool,
+    remembered,
     write_order_list,
 )
 from perturbkit.cli.options import Quiet
@@ -32,7 +34,10 @@ Earlier = Annotated[
 Expressed = Annotated[
     Path | None, typer.Option(help="List of genes that the cells express, a name on each line.")
 ]
-Threshold = Annotated[float | None, typer.Option(help="Score from which a condition is a hit.")]
+Threshold = Annotated[
+    float | None,
+    typer.Option(help="Score from which a condition is a hit; its size where both ends are."),
+]
 OutFile = Annotated[Path | None, typer.Option("--out", "-o", help="Also write it here, as CSV.")]
 
 
@@ -81,10 +86,7 @@ def new(  # noqa: PLR0913
     seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
 ) -> None:
     """Start a campaign from a pool of conditions."""
-    import polars as pl
-
     from perturbkit.core.campaign import Campaign, CampaignConfig
-    from perturbkit.core.files import existing
     from perturbkit.design.campaign import exclude as without
     from perturbkit.design.network_campaign import require_network
     from perturbkit.design.policy import policy_named
@@ -92,10 +94,7 @@ def new(  # noqa: PLR0913
 
     policy = policy or DEFAULT_POLICY[objective]
     policy_named(policy)
-    table = pl.read_csv(existing(pool, "pool"), infer_schema_length=None)
-    for name in ("gene", "Gene"):
-        if "perturbation" not in table.columns and name in table.columns:
-            table = table.rename({name: "perturbation"})
+    table = read_pool(pool)
     if exclude is not None:
         table = without(table, read_essentials(exclude))
     if objective is Objective.network:
@@ -123,18 +122,25 @@ def next_batch(
     """Choose the next batch, or show the one that waits for results."""
     from perturbkit.core.campaign import Campaign
     from perturbkit.design.campaign import next_round
+    from perturbkit.design.gather import from_columns
 
     campaign = Campaign.open(folder)
     waiting = campaign.open_round is not None
-    sources = Sources(graphs, essentials, earlier or [], expressed)
-    known = campaign_knowledge(campaign, sources)
+    sources = Sources(graphs, essentials, tuple(earlier or ()), expressed)
+    if waiting:
+        known = from_columns(campaign.pool)  # the batch stands: what is known cannot change it
+    else:
+        known = campaign_knowledge(campaign, remembered(folder, sources))
     chosen = next_round(campaign, known, threshold=threshold)
     write_order_list(chosen.chosen, out)
     state = "waits for results" if waiting else "chosen"
     file = folder / f"round_{chosen.index:03d}.csv"
+    readouts = campaign.config.readouts
+    columns = ", ".join(readouts[:3]) + (", ..." if len(readouts) > 3 else "")
     typer.echo(
         f"round {chosen.index} {state}: {chosen.chosen.height} conditions in {file}; "
-        f"{campaign.remaining:g} of {campaign.config.budget:g} left", err=True,
+        f"{campaign.remaining:g} of {campaign.config.budget:g} left; when it is measured: "
+        f"perturbkit design record {folder} RESULTS.csv (columns gene, {columns})", err=True,
     )  # fmt: skip
 
 
@@ -156,7 +162,10 @@ def record(
         message = f"{results} is no table ({error}); nothing was recorded: write it as CSV"
         raise FileError(message) from error
     done = Campaign.open(folder).record(table)
-    typer.echo(f"round {done.index}: {done.chosen.height} results recorded")
+    typer.echo(
+        f"round {done.index}: {done.chosen.height} results recorded; next: perturbkit design next "
+        f"{folder}"
+    )
 
 
 @app.command()
@@ -167,8 +176,9 @@ def status(folder: Folder, threshold: Threshold = None) -> None:
     from perturbkit.design.campaign import status_of
 
     about = status_of(Campaign.open(folder), threshold=threshold)
-    rounds = about.pop("rounds")
-    print_table("rounds", list(rounds))  # type: ignore[call-overload]
+    rounds = list(about.pop("rounds"))  # type: ignore[call-overload]
+    if rounds:
+        print_table("rounds", rounds)
     for name, value in about.items():
         typer.echo(f"{name}: {value}")
 
@@ -210,7 +220,7 @@ def replay(  # noqa: PLR0913
         table = table.without(barred)
     if shuffle:
         table = table.shuffled(np.random.default_rng(0))
-    sources = Sources(graphs, essentials, earlier or [], expressed)
+    sources = Sources(graphs, essentials, tuple(earlier or ()), expressed)
     known = pool_knowledge(list(table.conditions), sources)
     results = replay(table, chosen, known, ReplayPlan(rounds, batch, seeds))
     summary = summarise(results, table, np.random.default_rng(0))

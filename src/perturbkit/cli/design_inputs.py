@@ -13,13 +13,47 @@ if TYPE_CHECKING:
     from perturbkit.design.planning import Pilot
 
 
+SOURCES_FILE = "sources.json"
+"""In a campaign's folder: the files that its last choice rested on."""
+
+
 class Sources(NamedTuple):
     """Files that say something of genes before they are tested."""
 
-    graphs: Path | None
-    essentials: Path | None
-    earlier: list[Path]
-    expressed: Path | None
+    graphs: Path | None = None
+    essentials: Path | None = None
+    earlier: tuple[Path, ...] = ()
+    expressed: Path | None = None
+
+    @property
+    def named(self) -> dict[str, str | list[str]]:
+        """Those that were named, as absolute paths."""
+        one = {"graphs": self.graphs, "essentials": self.essentials, "expressed": self.expressed}
+        found: dict[str, str | list[str]] = {n: str(p.absolute()) for n, p in one.items() if p}
+        if self.earlier:
+            found["earlier"] = [str(p.absolute()) for p in self.earlier]
+        return found
+
+
+def remembered(folder: Path, sources: Sources) -> Sources:
+    """Return the sources, or those of the last round where none is named, and remember them.
+
+    A campaign that goes on after months then rests on what it rested on before.
+    """
+    from perturbkit.core.files import read_json, write_json
+
+    file = folder / SOURCES_FILE
+    if sources.named:
+        write_json(file, sources.named)
+        return sources
+    if not file.exists():
+        return sources
+    about = read_json(file)
+    earlier = tuple(Path(p) for p in about.pop("earlier", []))
+    before = Sources(earlier=earlier, **{n: Path(p) for n, p in about.items()})
+    listed = ", ".join(f"--{n} {p}" for n, p in before.named.items())
+    typer.echo(f"sources as in the round before: {listed}", err=True)
+    return before
 
 
 def data_folder() -> Path | None:
@@ -35,8 +69,14 @@ def campaign_knowledge(campaign: "Campaign", sources: Sources) -> "Knowledge":
     from perturbkit.design.campaign import genes_of
     from perturbkit.design.gather import from_columns
 
-    if sources == Sources(None, None, [], None):
-        return from_columns(campaign.pool)
+    if not sources.named:
+        known = from_columns(campaign.pool)
+        if not known.features_cd.any():
+            typer.echo(
+                "nothing is known of the pool: it has no numeric columns and no --graphs, "
+                "--essentials, --earlier or --expressed is named; choices are by chance", err=True,
+            )  # fmt: skip
+        return known
     return pool_knowledge(genes_of(campaign), sources)
 
 
@@ -52,13 +92,45 @@ def pool_knowledge(genes: list[str], sources: Sources) -> "Knowledge":
     if graphs is None and folder is not None:
         graphs = folder / "graphs"
     if graphs is None:
-        message = "no networks are given; name a folder with STRING or hu.MAP by --graphs"
+        message = (
+            "no networks are given; name a folder with STRING or hu.MAP files by --graphs, or one "
+            "that has a folder graphs by the environment variable PERTURBKIT_DATA"
+        )
         raise FileError(message)
     barred = read_essentials(sources.essentials) if sources.essentials else set()
     earlier = {str(p): size_by_gene(open_replay(p, folder)) for p in sources.earlier}
     listed = read_essentials(sources.expressed) if sources.expressed else None
     expressed = {str(sources.expressed): listed} if listed else None
     return gather(genes, graphs, np.random.default_rng(0), barred, earlier, expressed)
+
+
+def read_pool(path: Path) -> "pl.DataFrame":
+    """Read the conditions of a campaign; a column gene is as good as perturbation.
+
+    Raises:
+        FileError: not a table.
+        SchemaError: neither column is there.
+    """
+    import polars as pl
+
+    from perturbkit.core.errors import FileError, SchemaError
+    from perturbkit.core.files import existing
+
+    try:
+        table = pl.read_csv(existing(path, "pool"), infer_schema_length=None)
+    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+        message = f"{path} is no table ({error}); write the pool as CSV"
+        raise FileError(message) from error
+    if "perturbation" in table.columns:
+        return table
+    named = next((c for c in table.columns if c.casefold() == "gene"), None)
+    if named is None:
+        message = (
+            f"{path} has the columns {', '.join(table.columns)}; a pool needs a column gene, or "
+            "perturbation where conditions are combinations such as A+B"
+        )
+        raise SchemaError(message)
+    return table.rename({named: "perturbation"})
 
 
 def read_pilot(path: Path) -> "Pilot":

@@ -11,7 +11,7 @@ from perturbkit.core.rng import named_rng
 from perturbkit.design.acquire import ACQUISITIONS
 from perturbkit.design.knowledge import Knowledge
 from perturbkit.design.network_campaign import choose_experiments
-from perturbkit.design.policy import Chooser, learning_target, policy_named
+from perturbkit.design.policy import HIT_TARGET, Chooser, learning_target, policy_named
 from perturbkit.design.suggest import reasons
 
 GUIDES = ("guides", "control_guides")
@@ -50,7 +50,8 @@ def next_round(
     policy = policy_named(campaign.config.policy)
     names = campaign.pool["key"].to_list()
     chooser = Chooser(policy, [str(i) for i in range(len(names))], knowledge)
-    chosen, values = chooser.choose(target, campaign.taken, k, rng)
+    above = None if threshold is None else HIT_TARGET
+    chosen, values = chooser.choose(target, campaign.taken, k, rng, hit_above=above)
     chosen = within_budget(campaign, chosen)
     return campaign.choose(chosen, order_notes(campaign, chosen, values, knowledge))
 
@@ -142,11 +143,24 @@ def status_of(campaign: Campaign, *, threshold: float | None = None) -> dict[str
         by_round.append(line)
     about = {"objective": campaign.config.objective, "policy": campaign.config.policy,
              "pool": campaign.pool.height, "chosen": int(campaign.taken.sum()),
-             "budget": campaign.config.budget, "spent": campaign.spent,
-             "remaining": campaign.remaining, "rounds": by_round}  # fmt: skip
+             "budget": f"{campaign.config.budget:g}", "spent": f"{campaign.spent:g}",
+             "remaining": f"{campaign.remaining:g}", "rounds": by_round}  # fmt: skip
     if hits is not None:
         about["advice"] = stopping_advice(campaign, hits)
+    about["next"] = next_step(campaign)
     return about
+
+
+def next_step(campaign: Campaign) -> str:
+    """Say which command goes on from here."""
+    waiting = campaign.open_round
+    if waiting is not None:
+        return f"measure round {waiting.index}, then perturbkit design record {campaign.path} FILE"
+    try:
+        k = affordable(campaign)
+    except SchemaError as error:
+        return str(error)
+    return f"perturbkit design next {campaign.path} (at most {k} conditions)"
 
 
 def stopping_advice(campaign: Campaign, hit_c: np.ndarray, floor: float = 0.5) -> str:

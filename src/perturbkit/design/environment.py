@@ -5,6 +5,7 @@ each condition, and the best that may be chosen are measured. Both keep the budg
 the mask, and add noise and batch effects. What answers is an oracle (`design.oracles`).
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
@@ -50,7 +51,12 @@ class _Episodes(gymnasium.Env[Observation, Action], Generic[Action]):
             "mask": spaces.MultiBinary(n),
         }
         self.observation_space = spaces.Dict(parts)  # pyright: ignore[reportAttributeAccessIssue]
+        self.action_space = self._actions()
         self._start()
+
+    @abstractmethod
+    def _actions(self) -> "spaces.Space[Action]":
+        """Return what may be sent to `step`."""
 
     def _start(self) -> None:
         n = self.oracle.n_conditions
@@ -122,16 +128,8 @@ class DesignEnv(_Episodes[np.int64]):
         allowed: which conditions may ever be chosen (`permitted`), such as all but essentials.
     """
 
-    def __init__(
-        self,
-        oracle: Oracle,
-        rules: Rules,
-        *,
-        cost: Sequence[float] | None = None,
-        allowed: np.ndarray | None = None,
-    ) -> None:
-        super().__init__(oracle, rules, cost=cost, allowed=allowed)
-        self.action_space = spaces.Discrete(oracle.n_conditions)
+    def _actions(self) -> "spaces.Space[np.int64]":
+        return spaces.Discrete(self.oracle.n_conditions)
 
     def step(self, action: np.int64 | int) -> Step:
         """Measure one condition.
@@ -157,19 +155,9 @@ class BatchDesignEnv(_Episodes[np.ndarray]):
     Args: as `DesignEnv`.
     """
 
-    def __init__(
-        self,
-        oracle: Oracle,
-        rules: Rules,
-        *,
-        cost: Sequence[float] | None = None,
-        allowed: np.ndarray | None = None,
-    ) -> None:
-        super().__init__(oracle, rules, cost=cost, allowed=allowed)
-        self.action_space = spaces.Box(
-            -LARGEST_SCORE, LARGEST_SCORE, (oracle.n_conditions,), np.float32
-        )
-        self._done_rounds = 0
+    def _actions(self) -> "spaces.Space[np.ndarray]":
+        shape = (self.oracle.n_conditions,)
+        return spaces.Box(-LARGEST_SCORE, LARGEST_SCORE, shape, np.float32)
 
     @property
     def round(self) -> int:

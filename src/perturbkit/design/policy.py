@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from perturbkit.core.errors import unknown_name
+from perturbkit.core.errors import FileError, unknown_name
 from perturbkit.core.responses import Responses
 from perturbkit.core.vocabulary import Vocabulary
 from perturbkit.design.acquire import ACQUISITIONS, History
@@ -14,6 +14,8 @@ from perturbkit.design.knowledge import Knowledge
 from perturbkit.design.surrogate import SURROGATES
 from perturbkit.design.surrogate.card import Fit
 
+HIT_TARGET = 0.75
+"""A learning target at or above it is a hit: hits are at least 1, others at most 0.5."""
 _ORDERING = frozenset({"greedy", "ucb", "probability_of_hit"})
 """Acquisition functions that order a pool by its predictions and draw nothing."""
 
@@ -86,13 +88,19 @@ def policy_named(name: str) -> Policy:
 
     Raises:
         UnknownNameError: neither; with what may have been meant.
-        FileError: an agent's folder that is not whole.
+        FileError: a folder without an agent, or an agent's folder that is not whole.
     """
     if name not in POLICIES:
         if (Path(name) / "agent.json").is_file():
             from perturbkit.design.agents.store import load_agent  # torch is imported here
 
             return Policy("greedy", agent=load_agent(name).fit)
+        if Path(name).is_dir() or len(Path(name).parts) > 1:
+            message = (
+                f"{name} is no policy and holds no trained agent (no agent.json); train one by "
+                "perturbkit design train-agent, or see perturbkit list policies"
+            )
+            raise FileError(message)
         raise unknown_name("policy", name, POLICIES)
     return POLICIES[name]
 

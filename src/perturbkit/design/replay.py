@@ -9,12 +9,10 @@ import polars as pl
 from perturbkit.core.rng import named_rng
 from perturbkit.design.knowledge import Knowledge
 from perturbkit.design.metrics import curve_area, paired_interval, regret, saved
-from perturbkit.design.policy import Chooser, Policy, learning_target
+from perturbkit.design.policy import HIT_TARGET, Chooser, Policy, learning_target
 from perturbkit.design.tables import HitTable
 
 N_DRAWS = 2000
-HIT_TARGET = 0.75
-"""A learning target at or above it is a hit: hits are at least 1, others at most 0.5."""
 
 
 @dataclass(frozen=True)
