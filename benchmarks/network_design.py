@@ -13,6 +13,7 @@ they are there; seeds that the file has are not run again.
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from perturbkit.design.network import CHOOSERS, draw_truth, run_campaign
 
 SINGLES_BY_CHANCE = ("random", "random_with_replacement")
 HIERARCHY = {"complexes": 0.0, "common_response": 0.0, "feedback": 0.0}
-SETTINGS = {
+SETTINGS: dict[str, tuple[dict[str, Any], float]] = {
     "hierarchy, 15 % regulators, noise 0.3": ({"regulators": 0.15, **HIERARCHY}, 0.3),
     "hierarchy, 30 % regulators, noise 0.3": ({"regulators": 0.3, **HIERARCHY}, 0.3),
     "hierarchy, 30 % regulators, noise 0.1": ({"regulators": 0.3, **HIERARCHY}, 0.1),

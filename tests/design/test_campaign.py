@@ -40,7 +40,7 @@ def test_a_campaign_learns_stops_at_its_budget_and_never_repeats(tmp_path):
     for _ in range(3):
         next_round(c, known, threshold=1.0)
         feed(c)
-    hits = [r["hits"] for r in status_of(c, threshold=1.0)["rounds"]]
+    hits = [r["hits"] for r in status_of(c, threshold=1.0)["rounds"]]  # type: ignore[union-attr]
     assert hits[1] > 2 * hits[0]
     assert c.taken.sum() == 60
     assert c.remaining == 0
@@ -128,7 +128,9 @@ def test_a_campaign_remembers_what_its_choices_rested_on(tmp_path):
     assert first.exit_code == 0, first.output
     assert "G0 |" in first.output  # the hub comes first
     assert "measure round 1" in run("status", folder).output
-    chosen = Campaign.open(folder).open_round.chosen["perturbation"].to_list()
+    waiting = Campaign.open(folder).open_round
+    assert waiting is not None
+    chosen = waiting.chosen["perturbation"].to_list()
     pl.DataFrame({"gene": chosen, "score": [3.0, 1.0, 0.5]}).write_csv(tmp_path / "r.csv")
     assert "next: perturbkit design next" in run("record", folder, tmp_path / "r.csv").output
     again = run("next", folder)
