@@ -90,7 +90,7 @@ def child_full(folder: str, references: str) -> None:
     """Score the pair by cell-eval's rules, all 28 metrics."""
     from perturbkit.cli.foreign import _clusters_without_plots
     from perturbkit.metrics.cells.run import score_cells
-    from perturbkit.metrics.foreign import ForeignOptions, read_side
+    from perturbkit.metrics.sides import ForeignOptions, read_side
 
     _clusters_without_plots()
     options = ForeignOptions(compat="cell-eval")

@@ -2,7 +2,14 @@
 
 import importlib.util
 import re
+import shlex
 from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from perturbkit.cli.main import app
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,10 +39,31 @@ def test_every_benchmark_page_is_in_the_index() -> None:
         assert f"benchmarks/{page.name}" in index, page.name
 
 
-def test_the_commands_of_the_readme_exist() -> None:
-    from perturbkit.cli.main import app
+def _written_commands() -> list[tuple[str, str]]:
+    """Return every command that the README and the docs write, with its page."""
+    found = []
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        text = page.read_text(encoding="utf-8")
+        inline = re.findall(r"`(perturbkit [a-z][^`]*)`", text)
+        blocks = re.findall(r"^(?:\$ )?(perturbkit [a-z].*)$", "\n".join(
+            re.findall(r"```(?:bash|console)\n(.*?)```", text, re.DOTALL)
+        ), re.MULTILINE)  # fmt: skip
+        found += [(page.name, " ".join(c.split("#")[0].split())) for c in inline + blocks]
+    return found
 
-    known = {c.name for c in app.registered_commands} | {g.name for g in app.registered_groups}
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"^perturbkit (\w+)", text, re.MULTILINE))
-    assert named <= known, named - known
+
+@pytest.mark.parametrize(("page", "written"), _written_commands())
+def test_written_commands_and_their_options_exist(page: str, written: str) -> None:
+    words = shlex.split(written)[1:]
+    command: Any = typer.main.get_command(app)
+    while hasattr(command, "commands"):  # a group
+        name = words.pop(0) if words and words[0] in command.commands else None
+        if name is None:
+            assert command.name == "explain" or not words, f"{page}: no command {written!r}"
+            if not words:
+                return
+            name = "network"
+        command = command.commands[name]
+    known = {o for p in command.params for o in (*p.opts, *p.secondary_opts)} | {"--help"}
+    used = {w.split("=")[0] for w in words if re.fullmatch(r"--?[a-z][a-z-]*(=.*)?", w)}
+    assert used <= known, f"{page}: {written!r} uses {sorted(used - known)}"

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from perturbkit.core.errors import FileError, SchemaError, UnitError
+from perturbkit.data.profiles import responses_of
+from perturbkit.data.screens import open_screen
 from perturbkit.metrics.foreign import ForeignOptions, score_foreign
 from perturbkit.metrics.vcc import log_normalized, read_submission, write_submission
 
@@ -62,6 +64,32 @@ def test_predictions_without_controls_score_the_same(files: Path) -> None:
     assert one.table["value"].to_list() == pytest.approx(two.table["value"].to_list())
     with pytest.raises(SchemaError, match="control"):
         run(files, "bare.h5ad", compat="cell-eval")
+
+
+@pytest.mark.parametrize("unnamed", ["real.h5ad", "bare.h5ad", "means.csv"])
+def test_a_side_without_a_context_takes_the_only_one_of_the_other(
+    files: Path, tmp_path: Path, unnamed: str
+) -> None:
+    wanted = run(files, "means.csv" if unnamed == "means.csv" else "bare.h5ad").table
+    for name in ("real.h5ad", "bare.h5ad"):
+        adata = ad.read_h5ad(files / name)
+        if name != unnamed:
+            adata.obs["cell_line"] = "A549"
+        adata.write_h5ad(tmp_path / name)
+    (tmp_path / "means.csv").write_bytes((files / "means.csv").read_bytes())
+    found = run(tmp_path, "means.csv" if unnamed == "means.csv" else "bare.h5ad").table
+    assert found["value"].to_list() == pytest.approx(wanted["value"].to_list())
+
+
+def test_truth_may_be_a_screen_by_its_name(tmp_path: Path) -> None:
+    truth = responses_of(open_screen("simulated"))
+    truth.save(tmp_path / "perfect.parquet")
+    options = ForeignOptions.parse({})
+    rng = np.random.default_rng(0)
+    table = score_foreign(tmp_path / "perfect.parquet", "simulated", options, rng=rng).table
+    best = dict(table.select("metric", "value").iter_rows())
+    assert best["pearson_delta"] == pytest.approx(1)
+    assert best["rmse"] == pytest.approx(0, abs=1e-6)
 
 
 def test_means_score_alike_from_every_format(files: Path) -> None:

@@ -20,7 +20,7 @@ def score(  # noqa: PLR0913, PLR0917  (the options of two ways to score)
     ] = None,
     truth: Annotated[
         Path | None,
-        typer.Option(help="Measured cells or means: score a file of anyone's predictions."),
+        typer.Option(help="Measured cells or means, a file or a screen: score predictions."),
     ] = None,
     profile: Annotated[str, typer.Option(help="With --truth: full, vcc, minimal, ...")] = "",
     compat: Annotated[str, typer.Option(help="With --truth: cell-eval, for its rules.")] = "",
