@@ -86,7 +86,8 @@ def test_a_grid_runs_once_in_processes_and_goes_on_where_it_stopped(
 
 def test_the_best_is_chosen_on_validation_alone() -> None:
     rows = [
-        {"data": 0, "model": "m", "digest": d, "seed": s, "validation": v, "rmse": t}
+        {"data": 0, "screen": "op3", "model": "m", "settings": f"width={d}", "digest": d, "seed": s,
+         "validation": v, "rmse": t}
         for d, v, t in (("aa", 1.0, 9.0), ("bb", 2.0, 0.1)) for s in (0, 1)
     ]  # fmt: skip
     table = results_table([*rows, {**rows[0], "seed": 2, "validation": None, "error": "full"}])
@@ -109,9 +110,13 @@ directions = { low = 1, high = 9 }
     path.write_text(text)
     first = run_sweep(read_study(path), tmp_path / "out")
     assert len(first) == 2
-    assert run_sweep(read_study(path), tmp_path / "out") == []
+    assert {row["settings"].split("=")[0] for row in first} == {"directions"}
+    weights = {p: p.stat().st_mtime_ns for p in tmp_path.glob("out/*/*/model.safetensors")}
+    again = run_sweep(read_study(path), tmp_path / "out")
+    assert sorted(r["digest"] for r in again) == sorted(r["digest"] for r in first)
     path.write_text(text.replace("n_trials = 2", "n_trials = 3"))
-    assert len(run_sweep(read_study(path), tmp_path / "out")) == 1
+    assert len(run_sweep(read_study(path), tmp_path / "out")) == 3
+    assert {p: p.stat().st_mtime_ns for p in weights} == weights
     chosen = [
         json.loads((p / "config.json").read_text())["model"]["directions"]
         for p in (tmp_path / "out").glob("*/seed_0")

@@ -23,8 +23,11 @@ def sweep(
     planned = read_study(study)
 
     def told(row: dict) -> None:
-        said = row.get("error") or f"{planned.metric} {row.get(planned.metric)}"
-        typer.echo(f"{row['model']}_{row['digest']} seed {row['seed']}: {said}", err=True)
+        value = row.get(planned.metric)
+        found = "no value" if value is None else f"{value:.4g}"
+        said = row.get("error") or f"{planned.metric} {found}"
+        what = f"{row['model']} ({row['settings']})" if row["settings"] else row["model"]
+        typer.echo(f"{row['screen']}, {what}, seed {row['seed']}: {said}", err=True)
 
     rows = run_sweep(planned, out, jobs=jobs, ray=ray, told=told)
     best = write_results(rows, out, planned.metric)

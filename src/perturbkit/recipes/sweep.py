@@ -64,6 +64,14 @@ class Task:
     seed: int
     settings: dict[str, Any]
     """of the whole experiment"""
+    said: str = ""
+    """what the study sets of the model, for people"""
+
+    @property
+    def screen(self) -> str:
+        """Name of the screen, or of its file."""
+        source = str(self.settings["screen"]["source"])
+        return Path(source).name or source
 
     @property
     def name(self) -> str:
@@ -126,8 +134,9 @@ def tasks_of(study: Study, data: int, trial: Trial) -> list[Task]:
     text = json.dumps(plain, sort_keys=True)
     digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
     name = Path(str(model["kind"])).stem
+    said = ", ".join(f"{path}={value}" for path, value in _leaves(trial) if path != "kind")
     return [
-        Task(data, name, digest, seed, experiment.replace(seed=seed).plain())
+        Task(data, name, digest, seed, experiment.replace(seed=seed).plain(), said)
         for seed in study.seeds
     ]
 

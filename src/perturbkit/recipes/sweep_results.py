@@ -11,11 +11,12 @@ from perturbkit.core.files import atomic_path
 from perturbkit.metrics import METRICS
 from perturbkit.report.figures import FAINT, MODEL, draw, shorten
 
-_KEYS = ["data", "model", "digest"]
+_KEYS = ["data", "screen", "model", "settings", "digest"]
+"""what is one setting, in order of the tables"""
 
 
 def results_table(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    """Return a row per run, sorted: data, model, digest, seed, validation, metrics, error."""
+    """Return a row per run, sorted: what it is, seed, validation, metrics, error."""
     table = pl.DataFrame(rows, infer_schema_length=None)
     if "validation" not in table.columns:
         table = table.with_columns(validation=pl.lit(None, pl.Float64))
@@ -27,8 +28,8 @@ def results_table(rows: list[dict[str, Any]]) -> pl.DataFrame:
 def best_by_validation(table: pl.DataFrame, metric: str) -> pl.DataFrame:
     """Return, for each data set and model, the settings with the best mean validation score.
 
-    Columns: data, model, digest, `n_seeds`, `validation`, and the mean and standard deviation of
-    the test score of `metric`. Test scores take no part in the choice.
+    Columns: data, screen, model, settings, digest, `n_seeds`, `validation`, and the mean and
+    standard deviation of the test score of `metric`. Test scores take no part in the choice.
     """
     if metric not in table.columns:
         return pl.DataFrame()
@@ -62,7 +63,7 @@ def bar_and_strip(table: pl.DataFrame, metric: str) -> str:
             axes.plot(spots, values, "o", color=MODEL, markersize=4)
         several = best["data"].n_unique() > 1
         names = [
-            shorten(r["model"] + (f", data {r['data']}" if several else ""))
+            shorten(r["model"] + (f", {r['screen']}" if several else ""))
             for r in best.iter_rows(named=True)
         ]
         axes.set_xticks(range(len(names)), names, rotation=30, ha="right")

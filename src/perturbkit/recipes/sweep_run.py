@@ -27,7 +27,8 @@ def run_task(task: Task, out: Path, metric: str) -> Row:
     started = time.monotonic()
     folder = out / task.name
     done = folder / "sweep.json"
-    row: Row = {"data": task.data, "model": task.model, "digest": task.digest, "seed": task.seed}
+    row: Row = {"data": task.data, "screen": task.screen, "model": task.model,
+                "settings": task.said, "digest": task.digest, "seed": task.seed}  # fmt: skip
     if done.exists():
         return {**row, **read_json(done)}
     try:
@@ -150,7 +151,8 @@ class _ray_pool:  # noqa: N801  (used as a function)
 def _searched(study: Study, out: Path, at_once: int, rows: list[Row]) -> Iterator[list[Task]]:
     """Yield rounds of tasks that Optuna asks for; `rows` has the results when it goes on.
 
-    The journal beside the runs remembers every trial, so a second call goes on with the rest.
+    The journal beside the runs remembers every trial: a second call reads the runs that are
+    there, so that its table is whole, and goes on with the rest.
     """
     optuna = _optuna()
     out.mkdir(parents=True, exist_ok=True)
@@ -164,6 +166,8 @@ def _searched(study: Study, out: Path, at_once: int, rows: list[Row]) -> Iterato
                 sampler=optuna.samplers.TPESampler(seed=study.seeds[0], constant_liar=True),
             )  # fmt: skip
             told = [t for t in search.get_trials(deepcopy=False) if t.state.is_finished()]
+            before = [optuna.trial.FixedTrial(t.params) for t in told if t.values]
+            yield [run for t in before for run in tasks_of(study, data, suggest(t, model, ""))]
             left = study.n_trials - len(told)
             while left > 0:
                 asked = [search.ask() for _ in range(min(at_once, left))]
