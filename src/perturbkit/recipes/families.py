@@ -57,14 +57,18 @@ def _cards(family: str) -> list[dict[str, Any]]:
 
 
 def _policies() -> list[dict[str, Any]]:
-    """Say of each policy of design which acquisition function it asks, and of which surrogate."""
+    """Say of each policy of design what it chooses, by which surrogate, and how it begins."""
     from perturbkit.design.acquire import ACQUISITIONS
     from perturbkit.design.policy import POLICIES
+    from perturbkit.design.surrogate import SURROGATES
 
     rows = []
     for name, policy in POLICIES.items():
-        first = "; first batch by the static prior" if policy.warm else ""
-        source = ACQUISITIONS[policy.acquisition].source
-        about = f"{policy.acquisition} of the surrogate {policy.surrogate}{first}"
-        rows.append({"name": name, "summary": about, "source": source})
+        asked = ACQUISITIONS[policy.acquisition]
+        parts = [asked.summary]
+        if policy.surrogate != "prior" or policy.warm:
+            parts.append(SURROGATES[policy.surrogate].summary)
+        if policy.warm and policy.surrogate != "prior":
+            parts.append("first batch by the static prior")
+        rows.append({"name": name, "summary": "; ".join(parts), "source": asked.source})
     return rows
