@@ -122,17 +122,11 @@ def pooled(
 
 
 def fitted(card: ModelCard, config: Any, train: Responses, name: str) -> Any:
-    """Fit a closed form on all of `train`; train a network as `perturbkit fit` does by default.
-
-    That is, a tenth of the perturbed training conditions is kept from it, to stop on.
-    """
+    """Fit on all of `train`: what a network keeps from itself to stop on, it gets back."""
     if not card.trained:
         return card.model.fit(config, train, None, named_rng(0, name))
-    perturbed = named_rng(0, "validation").permutation(np.flatnonzero(~train.is_control))
-    val = np.sort(perturbed[: len(perturbed) // 10])
-    rest = np.setdiff1d(np.arange(len(train.keys)), val)
     plan = MemberPlan(card, config, TrainConfig(**card.train), seed=0, member=0)
-    return fit_member(plan, FitData(train.select(rest), train.select(val), None), None, None)
+    return fit_member(plan, FitData(train, None, None), None, None)
 
 
 def summarize(

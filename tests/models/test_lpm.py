@@ -80,7 +80,7 @@ def test_status_of_what_is_known_and_not(rng: np.random.Generator) -> None:
     ]  # fmt: skip
     predicted = model.predict(condition_table(asked))
     statuses = predicted.conditions["status"].to_list()
-    assert statuses == ["seen", "seen", "refused", "refused", "refused", "seen"]
+    assert statuses == ["seen", "seen", "prior", "prior", "refused", "seen"]
     refused = np.array(statuses) == "refused"
     assert np.isnan(predicted.mean_cg[refused]).all()
     assert np.isfinite(predicted.mean_cg[~refused]).all()
@@ -150,7 +150,7 @@ def test_a_base_chosen_by_its_error_is_cross_fitted_once(rng, monkeypatch) -> No
     monkeypatch.setattr(type(model.base), "crossfitted_residual", None)
     values = model.training_values(truth, rng, held_out=False)
     assert np.isnan(values[truth.is_control]).all()
-    np.testing.assert_allclose(np.nanstd(values), 1, rtol=1e-3)
+    np.testing.assert_allclose(np.nanstd(values), 1, rtol=1e-2)
 
 
 def test_controls_alone_are_refused(rng: np.random.Generator) -> None:

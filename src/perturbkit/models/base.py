@@ -1,6 +1,6 @@
 """The closed-form model under a network: the network learns only what this one misses."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +10,6 @@ from perturbkit.core.condition import CONTROL, conditions_of
 from perturbkit.core.responses import Responses
 from perturbkit.core.vocabulary import Vocabulary
 from perturbkit.models.additive import card as additive
-from perturbkit.models.applies import why_not
 from perturbkit.models.bilinear_ridge import card as bilinear_ridge
 from perturbkit.models.card import FittedModel, ModelCard, State
 from perturbkit.models.context_mean import card as context_mean
@@ -20,7 +19,7 @@ from perturbkit.models.mean_delta import card as mean_delta
 from perturbkit.models.relative_effects import card as relative_effects
 from perturbkit.models.slopes import Slopes
 
-_BASES: dict[str, ModelCard] = {
+BASES: dict[str, ModelCard] = {
     card.name: card
     for card in (
         context_mean,
@@ -33,15 +32,11 @@ _BASES: dict[str, ModelCard] = {
     )
 }
 _N_FOLDS = 5
-_FEWEST_COMBINATIONS = 4
-"""combinations in the training set below which they have no base of their own"""
 BaseKind = Literal[
     "auto", "none", "context_mean", "mean_delta", "cross_context_ridge",
     "cross_context_stack", "additive", "bilinear_ridge", "relative_effects",
 ]  # fmt: skip
 """`auto` takes the one whose cross-fitted error on the training set is the smallest"""
-_SLOW = {"cross_context_stack": 1500}
-"""`auto` leaves these out beyond so many conditions: cross-fitting refits a base five times"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +52,12 @@ class Base:
     """another base for combinations, where these are better predicted by one"""
     fallback: FittedModel | None = None
     """the context's mean, for what the model refuses and the network can still say something of"""
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Its name, and that of the base for combinations where there is another."""
+        other = self.for_combinations
+        return (self.kind,) if other is None else (self.kind, other.kind)
 
     def predict(self, conditions: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Return predictions [c, g] and a status for each condition."""
@@ -113,53 +114,6 @@ class Base:
         return arrays, abouts
 
 
-def choose_base(
-    kind: str, train: Responses, rng: np.random.Generator, *, slopes: bool = False
-) -> tuple[Base, np.ndarray]:
-    """Fit the closed-form model named `kind`, or with `auto` the one that errs least.
-
-    Args:
-        kind: which.
-        train: measured conditions, controls included.
-        rng: draws the folds.
-        slopes: whether to fit, on the cross-fitted predictions, a slope for each readout.
-
-    Returns:
-        The base, and its cross-fitted residual on `train`, float32 [c, g].
-    """
-    seed = int(rng.integers(2**63))
-    found = []
-    for name in _applicable(train) if kind == "auto" else [kind]:
-        base = fit_base(name, train, rng)
-        found.append((base, base.crossfitted_residual(train, np.random.default_rng(seed))))
-    base, residual = _mixed(found, are_combinations(train.conditions), train)
-    if not slopes or base.model is None:
-        return base, residual
-    predicted = train.mean_cg - residual
-    fitted = Slopes.fit(train, predicted)
-    trusted = fitted.apply(predicted, train.contexts, ~train.is_control)
-    return replace(base, slopes=fitted), train.mean_cg - trusted
-
-
-def _mixed(
-    found: list[tuple[Base, np.ndarray]], combined: np.ndarray, train: Responses
-) -> tuple[Base, np.ndarray]:
-    """Return the base that errs least, and for combinations the one that errs least on these."""
-
-    def best(rows: np.ndarray) -> tuple[Base, np.ndarray]:
-        return min(found, key=lambda one: float(np.nanmean(np.square(one[1][rows]))))
-
-    alone = ~train.is_control & ~combined
-    base, residual = best(alone if alone.any() else combined)
-    if len(found) < 2 or combined.sum() < _FEWEST_COMBINATIONS or not alone.any():
-        return base, residual
-    other, missed = best(combined)
-    if other is base:
-        return base, residual
-    residual = np.where(combined[:, None], missed, residual)
-    return replace(base, for_combinations=other), residual
-
-
 def are_combinations(conditions: pl.DataFrame) -> np.ndarray:
     """Say which conditions have more than one target."""
     return np.array([len(c.targets) > 1 for c in conditions_of(conditions)], bool)
@@ -170,7 +124,7 @@ def fit_base(kind: str, train: Responses, rng: np.random.Generator) -> Base:
     if kind == "none":
         return Base(kind, train.readouts, None)
     fallback = None if kind == "context_mean" else _fit(context_mean, train, rng)
-    return Base(kind, train.readouts, _fit(_BASES[kind], train, rng), fallback=fallback)
+    return Base(kind, train.readouts, _fit(BASES[kind], train, rng), fallback=fallback)
 
 
 def _fit(card: ModelCard, train: Responses, rng: np.random.Generator) -> FittedModel:
@@ -187,7 +141,7 @@ def restore_base(kind: str, state: State, readouts: Vocabulary) -> Base:
     if kind == "none":
         return Base(kind, readouts, None)
     models = {}
-    for name, card in (("model", _BASES[kind]), ("fallback", context_mean)):
+    for name, card in (("model", BASES[kind]), ("fallback", context_mean)):
         if name in state[1]:
             arrays = {
                 k.removeprefix(f"{name}."): v
@@ -209,12 +163,3 @@ def restore_base(kind: str, state: State, readouts: Vocabulary) -> Base:
         about = state[1]["combinations"]
         other = restore_base(about["kind"], (arrays, about["about"]), readouts)
     return Base(kind, readouts, models["model"], slopes, other, models.get("fallback"))
-
-
-def _applicable(train: Responses) -> list[str]:
-    """Return the closed-form models that can say more than the context's mean here."""
-    n = len(train.keys)
-    return [
-        name for name, card in _BASES.items()
-        if n <= _SLOW.get(name, n) and not why_not(card, train)
-    ]  # fmt: skip

@@ -66,6 +66,23 @@ class TrainedModel(FittedModel, Protocol):
         ...
 
 
+@runtime_checkable
+class WeighedModel(Protocol):
+    """A trained model of profiles that asks validation conditions how far to trust its parts."""
+
+    def weigh_base(self, val: Responses) -> None:
+        """Before training: settle what the network's targets are made from."""
+        ...
+
+    def weigh_network(self, val: Responses) -> None:
+        """After training: settle how much of the network is added."""
+        ...
+
+    def again(self, train: Responses, features: Features | None, rng: np.random.Generator) -> Self:
+        """Return an untrained model on more conditions, with what was settled here."""
+        ...
+
+
 class CellModel(FittedModel, Protocol):
     """A model of cells: it learns from single cells and can answer with some.
 

@@ -1,5 +1,6 @@
 """Contexts described by their control profile: a new one is a mixture of those it resembles."""
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -85,6 +86,27 @@ class Controls:
             return np.zeros((0, len(self.trained)), np.float32)
         weights = resemblance(np.stack([self.profiles[c] for c in distinct]), known)
         return weights[[distinct.index(c) for c in contexts]]
+
+    def describes(self, contexts: Sequence[str] | np.ndarray) -> np.ndarray:
+        """Say which contexts have a control profile here."""
+        return np.array([c in self.profiles for c in contexts], bool)
+
+    def shares(self, contexts: list[str]) -> np.ndarray:
+        """Return `mix`, with zeros for contexts without a profile, float32 [q, k]."""
+        known = self.describes(contexts)
+        found = np.zeros((len(contexts), len(self.trained)), np.float32)
+        found[known] = self.mix([c for c in contexts if c in self.profiles])
+        return found
+
+    def carry_over(
+        self, base: Any, conditions: pl.DataFrame, values_cg: np.ndarray, status_c: np.ndarray
+    ) -> None:
+        """Overwrite what a base says of contexts that have a profile and no perturbation."""
+        names = conditions["context"].to_numpy()
+        rows = np.flatnonzero(self.describes(names) & ~np.isin(names, self.trained))
+        if rows.size:
+            found = changed_controls(base, self, conditions[rows])
+            values_cg[rows], status_c[rows] = found
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return arrays and plain values."""

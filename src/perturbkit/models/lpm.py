@@ -15,15 +15,17 @@ from perturbkit.core.features import Features
 from perturbkit.core.responses import Responses
 from perturbkit.core.rng import torch_generator
 from perturbkit.core.vocabulary import Vocabulary
-from perturbkit.models.base import Base, choose_base, restore_base
+from perturbkit.models.base import Base, restore_base
 from perturbkit.models.block import Block
 from perturbkit.models.card import ModelCard, State
-from perturbkit.models.contexts import Controls, changed_controls
+from perturbkit.models.choose_base import USUAL_SLOPES, ChosenBase
+from perturbkit.models.contexts import Controls
 from perturbkit.models.lpm_config import LpmConfig
 from perturbkit.models.nn.condition_rows import condition_vectors, padded_targets
 from perturbkit.models.nn.grid import GridDecoder, Products
 from perturbkit.models.nn.perturbation import EncoderConfig, PerturbationEncoder
 from perturbkit.models.nn.tower import RowTower
+from perturbkit.models.trust import share_to_add
 from perturbkit.models.warm_start import WarmFactors, warm_factors
 
 _AT_ONCE = 16_000_000
@@ -33,7 +35,7 @@ _AT_ONCE = 16_000_000
 class Lpm(nn.Module):
     """A multi-layer perceptron over embeddings of context, perturbation and readout.
 
-    y(c, p, r) = base(c, p, r) + scale * MLP([E_C[c]; agg_k E_P[k]; E_R[r]]).
+    y(c, p, r) = base(c, p, r) + share * scale * MLP([E_C[c]; agg_k E_P[k]; E_R[r]]).
 
     Source:
         Miladinovic et al. 2025, doi:10.1038/s43588-025-00870-1, section "LPM". Deviations: the
@@ -50,9 +52,10 @@ class Lpm(nn.Module):
         self.readouts = Vocabulary(about["readouts"], "readout")
         self.scale = float(about["scale"])
         self._base: Base | None = None
+        self._chosen: ChosenBase | None = None
         self.trained = list(about.get("trained", about["contexts"]))
         self.controls: Controls | None = None
-        self._missed: tuple[Responses, np.ndarray] | None = None
+        self.share = float(about.get("share", 1.0))
         width = config.embedding_dim
         self.encoder = PerturbationEncoder.restore(about["encoder"])
         by_control = config.context_from == "control"
@@ -84,8 +87,15 @@ class Lpm(nn.Module):
         train: Responses,
         features: Features | None,
         rng: np.random.Generator,
+        like: Self | None = None,
     ) -> Self:
-        """Make an untrained model with the vocabularies of `train` and a fitted base."""
+        """Make an untrained model with the vocabularies of `train` and a fitted base.
+
+        The base and its slopes are chosen as in `like`, which was fitted on part of `train`.
+
+        Raises:
+            SchemaError: every training condition is a control.
+        """
         if bool(train.is_control.all()):
             message = "every training condition is a control; the LPM needs perturbed ones"
             raise SchemaError(message)
@@ -111,14 +121,35 @@ class Lpm(nn.Module):
         model.encoder = encoder
         if config.context_from == "control":
             model.controls = Controls.of(train)
-        model._base, residual = choose_base(config.base, train, rng, slopes=config.slopes)
-        model._missed = train, residual
+        of = None if like is None else like._chosen
+        chosen = ChosenBase.choose((config.base,) if of is None else of.plain.kinds, train, rng)
+        share = USUAL_SLOPES if of is None else of.slope_share
+        model._chosen = chosen.with_slopes(share if config.slopes else 0.0)
+        model._base, residual = model._chosen.base, model._chosen.missed_cg
         model.scale = float(np.nanstd(residual[~train.is_control])) or 1.0
         model._initialize(torch_generator(rng))
         if config.warm_start:
             values = model.training_values(train, rng, held_out=False)
             model._warm_start(warm_factors(train.conditions, values, encoder.names, rng))
         return model
+
+    def weigh_base(self, val: Responses) -> None:
+        """Keep the slopes on the base only as far as validation conditions clearly gain."""
+        if self.config.slopes and self._chosen is not None and self.base.kind != "none":
+            self._chosen = self._chosen.weighed(val)
+            self._base = self._chosen.base
+
+    def weigh_network(self, val: Responses) -> None:
+        """Add as much of the network to the base as validation conditions clearly gain from."""
+        if self.base.kind != "none":
+            missed = self.training_values(val, np.random.default_rng(0), held_out=True)
+            self.share = share_to_add(missed, self.residual(val.conditions))
+
+    def again(self, train: Responses, features: Features | None, rng: np.random.Generator) -> Self:
+        """Return an untrained model on more conditions, base and shares chosen as they are here."""
+        other = self.build(self.config, train, features, rng, like=self)
+        other.share = self.share
+        return other
 
     @torch.no_grad()
     def _initialize(self, generator: torch.Generator) -> None:
@@ -147,9 +178,9 @@ class Lpm(nn.Module):
         """
         conditions = conditions_of(table)
         names = [c.context for c in conditions]
-        by_symbol = torch.from_numpy(self.contexts.find(names))
-        context = by_symbol if self.controls is None else self._mix(self.controls, names)
-        return {"context": context} | padded_targets(self.encoder, conditions)
+        by_symbol = self.controls is None
+        context = self.contexts.find(names) if by_symbol else self.controls.shares(names)
+        return {"context": torch.from_numpy(context)} | padded_targets(self.encoder, conditions)
 
     def forward(self, rows: dict[str, Tensor], columns: Tensor) -> Tensor:
         """Return the network's part, standardized, [r, q]."""
@@ -159,13 +190,6 @@ class Lpm(nn.Module):
         if self.tower is not None:
             row = self.tower(row)
         return self.decoder(row, self.readout(columns))
-
-    def _mix(self, controls: Controls, names: list[str]) -> Tensor:
-        """Return the share of each trained context in each context, [c, k]; unknown ones 0."""
-        known = [n for n in names if n in controls.profiles]
-        mix = np.zeros((len(names), len(controls.trained)), np.float32)
-        mix[[n in controls.profiles for n in names]] = controls.mix(known)
-        return torch.from_numpy(mix)
 
     def with_controls(self, measured: Responses) -> Self:
         """Return the model with the control profiles of further contexts, which it then answers.
@@ -203,8 +227,8 @@ class Lpm(nn.Module):
         """
         if held_out:
             residual = measured.mean_cg - self.base.predict(measured.conditions)[0]
-        elif self._missed is not None and self._missed[0] is measured:
-            residual = self._missed[1]
+        elif self._chosen is not None and self._chosen.train is measured:
+            residual = self._chosen.missed_cg
         else:
             residual = self.base.crossfitted_residual(measured, rng)
         residual = residual / self.scale
@@ -214,41 +238,37 @@ class Lpm(nn.Module):
 
     @torch.no_grad()
     def predict(self, conditions: pl.DataFrame) -> Responses:
-        """Predict any conditions; what the model knows nothing of is refused, as NaN."""
+        """Predict any conditions, each with its status; refused ones are NaN.
+
+        In contexts that the network does not know, and of targets that nothing describes, the base
+        answers alone where it can: a prior. Where features describe targets, a name without any is
+        refused, since it is most likely misspelt.
+        """
         conditions = complete_table(conditions)
         status = self.statuses(conditions)
-        values, base_status = self._of_base(conditions)
-        answered = np.flatnonzero((status != "refused") & (base_status != "refused"))
-        is_control = np.array([c.is_control for c in conditions_of(conditions)], bool)
-        if self.base.kind != "none":
-            answered = answered[~is_control[answered]]
+        values, base_status = self.base.predict(conditions)
+        if self.controls is not None and self.base.kind != "none":
+            self.controls.carry_over(self.base, conditions, values, base_status)
+        refused = (base_status == "refused") | self._unnamed(conditions)
+        by_network = (status != "refused") & ~refused
+        if self.base.kind == "none":
+            refused |= status == "refused"
+        else:
+            by_network &= np.array([not c.is_control for c in conditions_of(conditions)], bool)
+            status[status == "refused"] = "prior"
         if self.controls is None:  # of a context without perturbations no vector was learned
-            answered = answered[np.isin(conditions["context"].to_numpy(), self.trained)[answered]]
-        refused = (status == "refused") | (base_status == "refused")
-        status[refused] = "refused"
-        if answered.size:
-            values[answered] += self.scale * self.residual(conditions[answered])
-        values[refused] = np.nan
+            by_network &= np.isin(conditions["context"].to_numpy(), self.trained)
+        rows = np.flatnonzero(by_network)
+        if rows.size and self.share:
+            values[rows] += self.share * self.scale * self.residual(conditions[rows])
+        status[refused], values[refused] = "refused", np.nan
         table = conditions.with_columns(status=pl.Series(status.astype(str)))
         return Responses(values[None], table, self.readouts, self.unit)
 
-    def _of_base(self, conditions: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        """Return what the base says; in new contexts, the change in those they resemble."""
-        values, status = self.base.predict(conditions)
-        names = conditions["context"].to_numpy()
-        new = np.array([n not in self.contexts for n in names], bool)
-        if self.controls is None or self.base.kind == "none":
-            status[new & self._described(names)] = "prior"
-            return values, status
-        rows = np.flatnonzero(new & self._described(names))
-        if rows.size:
-            asked = conditions[rows]
-            values[rows], status[rows] = changed_controls(self.base, self.controls, asked)
-        return values, status
-
-    def _described(self, names: np.ndarray) -> np.ndarray:
-        profiles = {} if self.controls is None else self.controls.profiles
-        return np.array([n in profiles for n in names], bool)
+    def _unnamed(self, conditions: pl.DataFrame) -> np.ndarray:
+        """Say where a target is unknown although features name those that could be asked for."""
+        encoded = self.encoder.encode(conditions_of(conditions)).status
+        return (np.array(encoded) == "refused") & self.encoder.can_generalise
 
     @torch.no_grad()
     def residual(self, table: pl.DataFrame) -> np.ndarray:
@@ -267,14 +287,15 @@ class Lpm(nn.Module):
         return torch.cat(parts).numpy()
 
     def statuses(self, table: pl.DataFrame) -> np.ndarray:
-        """Return the status of each condition: seen, prior, neighbour or refused."""
+        """Return how the network can answer each condition: seen, prior, neighbour or refused."""
         conditions = conditions_of(table)
         statuses = np.array(self.encoder.encode(conditions).status, dtype="<U9")
         names = np.array([c.context for c in conditions])
         weak = ~np.isin(names, self.trained) & (statuses == "seen")
         statuses[weak & np.array([not c.is_control for c in conditions], bool)] = "prior"
         unknown = np.array([n not in self.contexts for n in names], bool)
-        statuses[unknown & ~self._described(names)] = "refused"
+        described = self.controls is not None and self.controls.describes(names)
+        statuses[unknown & ~np.asarray(described)] = "refused"
         return statuses
 
     def state(self) -> State:
@@ -289,6 +310,7 @@ class Lpm(nn.Module):
             "readouts": list(self.readouts),
             "encoder": self.encoder.plain(),
             "scale": self.scale,
+            "share": self.share,
             "base": {"kind": self.base.kind, "about": base_about},
         }
         if self.controls is not None:

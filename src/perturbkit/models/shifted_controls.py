@@ -13,9 +13,10 @@ from perturbkit.core.features import Features
 from perturbkit.core.responses import Responses
 from perturbkit.core.units import RELATIVE_UNITS
 from perturbkit.core.vocabulary import Vocabulary
-from perturbkit.models.base import Base, BaseKind, choose_base, restore_base
+from perturbkit.models.base import Base, BaseKind, restore_base
 from perturbkit.models.card import ModelCard, State
 from perturbkit.models.cells import CellData, PredictedCells
+from perturbkit.models.choose_base import ChosenBase
 from perturbkit.models.control_cells import ControlCells
 
 
@@ -56,7 +57,7 @@ class ShiftedControls:
         if bool(cells.profiles.is_control.all()):
             message = "every training condition is a control; there is no change to learn"
             raise SchemaError(message)
-        base, _ = choose_base(config.base, cells.profiles, rng)
+        base = ChosenBase.choose((config.base,), cells.profiles, rng).plain
         kept = ControlCells.of(cells, config.n_controls, rng, log=True)
         return cls(base, kept, cells.profile_unit)
 

@@ -4,7 +4,7 @@ A model that borrows from other contexts trusts every readout alike. Where its p
 held-out conditions overshoot in a readout, that readout is drawn towards the mean of the context.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -84,6 +84,11 @@ class Slopes:
         centre = self.centre_kg[code[rows]]
         out[rows] = centre + self.slope_kg[code[rows]] * (values_cg[rows] - centre)
         return out
+
+    def at(self, share: float) -> Self:
+        """Return slopes that go only this share of the way from 1."""
+        part = 1 + np.float32(share) * (self.slope_kg - 1)
+        return replace(self, slope_kg=part.astype(np.float32))
 
     def state(self) -> State:
         """Return arrays and plain values."""

@@ -34,6 +34,8 @@ class Position:
     """lowest validation loss so far"""
     best_step: int = 0
     """step of that loss"""
+    best_epochs: int = 0
+    """epochs done by then"""
     n_bad: int = 0
     """evaluations since then"""
     n_records: int = 0

@@ -267,6 +267,7 @@ class _Training:
         """Keep the weights of the best evaluation so far."""
         if val_loss < self.position.best:
             self.position.best, self.position.best_step = val_loss, self.position.step
+            self.position.best_epochs = self.position.step // self.steps_per_epoch
             self.position.n_bad = 0
             self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         else:

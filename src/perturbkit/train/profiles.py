@@ -1,7 +1,7 @@
 """Fit the members of an ensemble: batches in blocks for models of profiles, validation."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,15 +16,17 @@ from perturbkit.core.rng import named_rng
 from perturbkit.core.run import Run
 from perturbkit.data.sampler import BlockSampler
 from perturbkit.models.block import Block
-from perturbkit.models.card import ModelCard
+from perturbkit.models.card import ModelCard, WeighedModel
 from perturbkit.models.cells import CellData
 from perturbkit.train.cells import build_of_cells
 from perturbkit.train.config import TrainConfig
 from perturbkit.train.curves import Curves, Recorder
-from perturbkit.train.loop import Hooks, train
+from perturbkit.train.loop import Event, Hooks, train
 
 Watch = Callable[[int, int, int], None]
 """called with (member, step, n_steps)"""
+Draw = Callable[[str], np.random.Generator]
+"""gives the generator of a purpose"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,63 +96,126 @@ def fit_member(plan: MemberPlan, data: FitData, run: Run | None, watch: Watch | 
     if not plan.card.trained:
         known = _cells(plan, data) if plan.card.level == "cells" else data.train
         return plan.card.model.fit(plan.config, known, data.features, rng("fit"))
-    if plan.card.level == "cells":
-        model, source, validate = build_of_cells(
-            plan.card, plan.config, _cells(plan, data), data.features, plan.train, rng
-        )
-    else:
-        model, source, validate = _build(plan, data, rng)
-    hooks = Hooks(validate=validate)
+    hooks = Hooks()
     if run is not None:
         hooks.folder = run.path / "checkpoints" / f"member_{plan.member}"
-        curves = _curves(plan, data, model)
-        recorder = Recorder(run, plan.member, model, curves)
-        hooks.record, hooks.stop = recorder.record, recorder.stop
     if watch is not None:
         hooks.watch = partial(watch, plan.member)
+    if plan.card.level == "cells":
+        return _fit_of_cells(plan, data, run, rng, hooks)
+    if data.val is None and plan.train.patience:
+        kept = _tenth(data.train, rng("validation"))
+        if kept.size:
+            return _fit_twice(plan, data, kept, run, rng, hooks)
+    return _fit_once(plan, data, run, rng, hooks)[0]
+
+
+def _tenth(train: Responses, rng: np.random.Generator) -> np.ndarray:
+    """Return a tenth of the perturbed conditions, to stop on where none are for validation."""
+    rows = np.flatnonzero(~train.is_control)
+    return np.sort(rng.permutation(rows)[: len(rows) // 10])
+
+
+def _curves(data: FitData, model: Any, patience: int) -> Curves | None:
+    """Return what is scored on the way of models of cells: conditions that they can answer."""
+    val = _answerable(model, data.val)
+    return None if val is None else Curves(data.train, val, patience)
+
+
+def _fit_of_cells(plan: MemberPlan, data: FitData, run: Run | None, rng: Draw, hooks: Hooks) -> Any:
+    model, source, hooks.validate = build_of_cells(
+        plan.card, plan.config, _cells(plan, data), data.features, plan.train, rng
+    )
+    _record(plan, run, model, hooks, _curves(data, model, plan.train.patience))
     train(model, source, plan.train, rng("train"), hooks)
     return model.to("cpu").eval()
 
 
-def _curves(plan: MemberPlan, data: FitData, model: Any) -> Curves | None:
-    """Return what is scored on the way: of models of cells, conditions that they can answer."""
-    if plan.card.level != "cells" or data.val is None:
-        return None
-    chosen = data.val.select(
-        (model.statuses(data.val.conditions) != "refused") & ~data.val.is_control
-    )
-    return Curves(data.train, chosen, plan.train.patience) if chosen.keys else None
+def _record(
+    plan: MemberPlan, run: Run | None, model: Any, hooks: Hooks, curves: Curves | None = None
+) -> None:
+    if run is not None:
+        recorder = Recorder(run, plan.member, model, curves)
+        hooks.record, hooks.stop = recorder.record, recorder.stop
 
 
-def _build(
-    plan: MemberPlan, data: FitData, rng: Callable[[str], np.random.Generator]
-) -> tuple[Any, BlockSource, Callable[[], float] | None]:
-    """Return an untrained model of profiles, its batches, and its validation loss."""
-    model = plan.card.model.build(plan.config, data.train, data.features, rng("build"))
-    values = model.training_values(data.train, rng("targets"), held_out=False)
-    validate = _validation(model, data.val, rng("validation"))
-    if validate is None and plan.train.patience:
-        kept = _withheld(values, rng("validation"))
-        if kept.size:
-            validate = _loss_on(model, data.train.conditions[kept], values[kept].copy())
-            values[kept] = np.nan
-    seed = int(rng("order").integers(2**31))
-    source = BlockSource(model.encode(data.train.conditions), values, plan.train, seed)
-    return model, source, validate
+def _fit_once(
+    plan: MemberPlan, data: FitData, run: Run | None, rng: Draw, hooks: Hooks
+) -> tuple[Any, int]:
+    """Build and train a model of profiles; validation conditions stop and weigh it.
 
-
-def _withheld(values_cg: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return a tenth of the conditions with targets, to stop on where none are for validation.
-
-    Their targets are errors of a base that was fitted without them, so they are as good as new to
-    the network, and the base still has them all.
+    Returns:
+        The model, and the number of epochs after which it was best.
     """
-    rows = np.flatnonzero(~np.isnan(values_cg).all(1))
-    return np.sort(rng.permutation(rows)[: len(rows) // 10])
+    model = plan.card.model.build(plan.config, data.train, data.features, rng("build"))
+    val = _answerable(model, data.val)
+    weighs = val is not None and isinstance(model, WeighedModel)
+    if weighs:
+        model.weigh_base(val)
+    source = _source(plan, model, data.train, rng)
+    if val is not None:
+        values_cg = model.training_values(val, rng("validation"), held_out=True)
+        hooks.validate = _loss_on(model, val.conditions, values_cg)
+    _record(plan, run, model, hooks)
+    ended = train(model, source, plan.train, rng("train"), hooks)
+    model = model.to("cpu").eval()
+    if weighs:
+        model.weigh_network(val)
+    judged = val is not None and plan.train.keep == "best"
+    return model, ended.best_epochs if judged else plan.train.n_epochs
+
+
+def _fit_twice(
+    plan: MemberPlan, data: FitData, kept: np.ndarray, run: Run | None, rng: Draw, hooks: Hooks
+) -> Any:
+    """Fit without the conditions `kept`, which say how long to train, then again with them."""
+    rest = np.setdiff1d(np.arange(len(data.train.keys)), kept)
+    part = replace(data, train=data.train.select(rest), val=data.train.select(kept))
+    first, n_epochs = _fit_once(plan, part, run, rng, hooks)
+    if isinstance(first, WeighedModel):
+        model = first.again(data.train, data.features, rng("again"))
+    else:
+        model = plan.card.model.build(plan.config, data.train, data.features, rng("again"))
+    source = _source(plan, model, data.train, rng)
+    epochs = _Epochs(n_epochs)
+    folder = hooks.folder / "again" if hooks.folder is not None else None
+    if n_epochs and getattr(model, "share", 1.0):
+        hooks = Hooks(record=epochs.record, watch=hooks.watch, stop=epochs.stop, folder=folder)
+        train(model, source, plan.train, rng("train"), hooks)
+    return model.to("cpu").eval()
+
+
+def _source(plan: MemberPlan, model: Any, measured: Responses, rng: Draw) -> BlockSource:
+    """Return the training conditions in blocks."""
+    values = model.training_values(measured, rng("targets"), held_out=False)
+    seed = int(rng("order").integers(2**31))
+    return BlockSource(model.encode(measured.conditions), values, plan.train, seed)
+
+
+@dataclass
+class _Epochs:
+    """Ends a training after a number of epochs, on the schedule of a longer one."""
+
+    most: int
+    done: int = 0
+
+    def record(self, event: Event) -> None:
+        self.done = event.epoch + 1
+
+    def stop(self) -> bool:
+        return self.done >= self.most
 
 
 def _loss_on(model: Any, conditions: pl.DataFrame, values_cg: np.ndarray) -> Callable[[], float]:
     return lambda: float(np.nanmean((model.residual(conditions) - values_cg) ** 2))
+
+
+def _answerable(model: Any, val: Responses | None) -> Responses | None:
+    """Return the validation conditions that the model can answer, or None."""
+    if val is None:
+        return None
+    chosen = val.select((model.statuses(val.conditions) != "refused") & ~val.is_control)
+    return chosen if chosen.keys else None
 
 
 def _cells(plan: MemberPlan, data: FitData) -> CellData:
@@ -161,19 +226,6 @@ def _cells(plan: MemberPlan, data: FitData) -> CellData:
         )
         raise SchemaError(message)
     return data.cells
-
-
-def _validation(
-    model: Any, val: Responses | None, rng: np.random.Generator
-) -> Callable[[], float] | None:
-    """Return the mean squared error on the validation conditions the model can answer."""
-    if val is None:
-        return None
-    chosen = val.select((model.statuses(val.conditions) != "refused") & ~val.is_control)
-    if not chosen.keys:
-        return None
-    values_cg = model.training_values(chosen, rng, held_out=True)
-    return _loss_on(model, chosen.conditions, values_cg)
 
 
 def fit_members(
