@@ -147,11 +147,11 @@ def _fit_once(
     Returns:
         The model, and the number of epochs after which it was best.
     """
-    model = plan.card.model.build(plan.config, data.train, data.features, rng("build"))
+    model: Any = plan.card.model.build(plan.config, data.train, data.features, rng("build"))
     val = _answerable(model, data.val)
-    weighs = val is not None and isinstance(model, WeighedModel)
-    if weighs:
-        model.weigh_base(val)
+    to_weigh = val if isinstance(model, WeighedModel) else None
+    if to_weigh is not None:
+        model.weigh_base(to_weigh)
     source = _source(plan, model, data.train, rng)
     if val is not None:
         values_cg = model.training_values(val, rng("validation"), held_out=True)
@@ -159,8 +159,8 @@ def _fit_once(
     _record(plan, run, model, hooks)
     ended = train(model, source, plan.train, rng("train"), hooks)
     model = model.to("cpu").eval()
-    if weighs:
-        model.weigh_network(val)
+    if to_weigh is not None:
+        model.weigh_network(to_weigh)
     judged = val is not None and plan.train.keep == "best"
     return model, ended.best_epochs if judged else plan.train.n_epochs
 
@@ -172,6 +172,7 @@ def _fit_twice(
     rest = np.setdiff1d(np.arange(len(data.train.keys)), kept)
     part = replace(data, train=data.train.select(rest), val=data.train.select(kept))
     first, n_epochs = _fit_once(plan, part, run, rng, hooks)
+    model: Any
     if isinstance(first, WeighedModel):
         model = first.again(data.train, data.features, rng("again"))
     else:
