@@ -178,8 +178,8 @@ class Lpm(nn.Module):
         """
         conditions = conditions_of(table)
         names = [c.context for c in conditions]
-        by_symbol = self.controls is None
-        context = self.contexts.find(names) if by_symbol else self.controls.shares(names)
+        by_control = self.controls.shares if self.controls is not None else None
+        context = by_control(names) if by_control else self.contexts.find(names)
         return {"context": torch.from_numpy(context)} | padded_targets(self.encoder, conditions)
 
     def forward(self, rows: dict[str, Tensor], columns: Tensor) -> Tensor:

@@ -149,7 +149,8 @@ def _fit_once(
     """
     model: Any = plan.card.model.build(plan.config, data.train, data.features, rng("build"))
     val = _answerable(model, data.val)
-    to_weigh = val if isinstance(model, WeighedModel) else None
+    weighs: bool = isinstance(model, WeighedModel)
+    to_weigh = val if weighs else None
     if to_weigh is not None:
         model.weigh_base(to_weigh)
     source = _source(plan, model, data.train, rng)
