@@ -53,10 +53,24 @@ def test_readouts_are_matched_by_name_from_a_file(responses, rng, tmp_path):
     assert found.row(0)[0] == "p7"
     assert found["n_readouts"][0] == 60
     pl.DataFrame({"a": ["x"]}).write_csv(tmp_path / "bad.csv")
-    with pytest.raises(SchemaError, match="one column of numbers"):
+    with pytest.raises(SchemaError, match="one of numbers"):
         read_response(tmp_path / "bad.csv")
     with pytest.raises(SchemaError, match="check the gene names"):
         regulators(responses, Response(Vocabulary(["x", "g0"], "gene"), np.ones(2)), rng)
+
+
+def test_a_contrast_of_any_tool_is_a_response_and_levels_are_noticed(tmp_path):
+    genes = [f"g{j}" for j in range(30)]
+    contrast = pl.DataFrame({"gene": genes, "baseMean": 9.0, "log2FoldChange": -0.5, "padj": 0.1})
+    contrast.write_csv(tmp_path / "de.tsv", separator="\t")
+    found = read_response(tmp_path / "de.tsv")
+    assert (found.change_g == -0.5).all()
+    assert not found.all_rise
+    contrast.select("gene", "baseMean").write_csv(tmp_path / "levels.csv")
+    assert read_response(tmp_path / "levels.csv").all_rise
+    contrast.select("gene", "baseMean", "padj").write_csv(tmp_path / "which.csv")
+    with pytest.raises(SchemaError, match="called 'change'"):
+        read_response(tmp_path / "which.csv")
 
 
 def test_own_targets_can_be_left_out(rng):

@@ -132,12 +132,20 @@ def regulators(
     """Rank the perturbations that bring a state from A to B, with uncertainty."""
     from perturbkit.cli.tables import print_table
     from perturbkit.core.rng import named_rng
+    from perturbkit.grn.regulators import read_response
     from perturbkit.recipes import networks
 
     if response is None:
         message = "`explain regulators` needs --response FILE, a table with `gene` and its change"
         raise typer.BadParameter(message)
-    table = networks.regulators_of(source, response, named_rng(seed, "regulators"), unit=unit)
+    change = read_response(str(response))
+    if change.all_rise:
+        typer.echo(
+            f"note: no gene of {response.name} falls; if these are levels and not changes, "
+            "subtract those of state A",
+            err=True,
+        )
+    table = networks.regulators_of(source, change, named_rng(seed, "regulators"), unit=unit)
     _write(table, out)
     print_table(f"perturbations behind {response.name}", table.head(10).to_dicts())
     typer.echo(f"{table.height:,} perturbations ranked in {out}", err=True)

@@ -6,8 +6,14 @@ import numpy as np
 import polars as pl
 
 from perturbkit.core.errors import SchemaError
+from perturbkit.core.files import existing
 from perturbkit.core.responses import Responses
 from perturbkit.core.vocabulary import Vocabulary
+from perturbkit.data.read.contrasts import FOLDS, GENES
+
+_CHANGES = ("change", "delta", "effect")
+_FEW = 20
+"""readouts below which it says little that all rise"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,27 +32,35 @@ class Response:
             )
             raise SchemaError(message)
 
+    @property
+    def all_rise(self) -> bool:
+        """Whether no readout falls, as where a level was given in place of a change."""
+        known = self.change_g[np.isfinite(self.change_g)]
+        return len(known) >= _FEW and bool((known >= 0).all())
+
 
 def read_response(path: str) -> Response:
-    """Read a table with a column `gene` (or `readout`) and a column of changes.
+    """Read a table with a column of genes and one of changes, such as one contrast of any tool.
 
     Raises:
-        SchemaError: the columns are not there, or a gene repeats.
+        SchemaError: the columns are not there or several could be meant, or a gene repeats.
     """
-    from perturbkit.core.files import existing
-
     separator = "\t" if str(path).endswith((".tsv", ".txt")) else ","
     table = pl.read_csv(existing(path, "response file"), separator=separator)
-    names = next((c for c in table.columns if c.lower() in ("gene", "readout", "name")), None)
+    names = next((c for c in (*GENES, "name") if c in table.columns), None)
     numbers = [c for c, t in table.schema.items() if t.is_numeric()]
-    if names is None or not numbers:
+    change = next((c for c in (*FOLDS, *_CHANGES) if c in numbers), None)
+    if change is None and len(numbers) == 1:
+        change = numbers[0]
+    if names is None or change is None:
         message = (
-            f"{path} has the columns {', '.join(table.columns)}; needed are 'gene' and one column "
-            "of numbers, the change of each gene from state A to state B"
+            f"{path} has the columns {', '.join(table.columns)}; needed are 'gene' and one of "
+            "numbers, the change of each gene from state A to state B, called 'change' where "
+            "there are other numbers beside it"
         )
         raise SchemaError(message)
-    change = table[numbers[0]].cast(pl.Float64).to_numpy()
-    return Response(Vocabulary(table[names].cast(pl.String), "gene"), change)
+    genes = Vocabulary(table[names].cast(pl.String), "gene")
+    return Response(genes, table[change].cast(pl.Float64).to_numpy())
 
 
 def regulators(

@@ -19,7 +19,7 @@ from perturbkit.grn.explain import explain, strongest
 from perturbkit.grn.export import load_graph
 from perturbkit.grn.from_model import LearnsGraph, from_model
 from perturbkit.grn.imputed import screen_of
-from perturbkit.grn.regulators import read_response, regulators
+from perturbkit.grn.regulators import Response, regulators
 from perturbkit.recipes.learned_networks import is_learned, learned_network
 
 
@@ -133,11 +133,11 @@ def priors_of(names: Sequence[str], folder: str | Path | None) -> dict[str, Grap
 
 def regulators_of(
     source: str | Path,
-    response: str | Path,
+    response: Response,
     rng: np.random.Generator,
     *,
     unit: str | None = None,
 ) -> pl.DataFrame:
-    """Rank the perturbations of a screen or run by how well they explain a response file."""
+    """Rank the perturbations of a screen or run by how well they explain a response."""
     screen = screen_of_run(source)[0] if is_run(source) else open_screen(source, unit=unit)
-    return regulators(responses_of(screen, rng), read_response(str(response)), rng)
+    return regulators(responses_of(screen, rng), response, rng)
