@@ -1,8 +1,7 @@
-"""The autoencoders of cells: networks of GPO-VAE, held-out effects, speed, and finite numbers.
+"""The autoencoders of cells: networks of GPO-VAE, speed, and finite numbers.
 
-Data: simulator presets (`planted_edges`: 5,000 cells x 1,000 genes x 100 perturbations, about 1,000
-counts a cell) and Papalexi 2021 (20,729 cells x 299 genes). Splits: none where the truth is known;
-for held-out effects the cells of each condition are divided 80 to 20 at random (seed 0).
+Data: simulator preset `planted_edges` (5,000 cells x 1,000 genes x 100 perturbations, about 1,000
+counts a cell). Split: none, the truth is known; `benchmarks.vae_effects` scores held-out cells.
 TEMPER of the calibrated head was chosen on seeds 1 and 2 of `planted_edges`; 0, 3 and 4 saw none.
 """
 
@@ -15,19 +14,16 @@ from functools import partial
 import numpy as np
 import torch
 from benchmarks.explain import scored_mean_difference
-from benchmarks.explain_dream4 import folder_of
 
 from perturbkit.core.errors import DivergedError
 from perturbkit.core.rng import named_rng
 from perturbkit.core.screen import Screen
 from perturbkit.data.profiles import responses_of
-from perturbkit.data.screens import open_screen
 from perturbkit.data.simulate import preset, simulate
 from perturbkit.data.store import store_of
 from perturbkit.grn.evaluate import against_truth, calibration_table, scored_pairs
 from perturbkit.models import MODELS
 from perturbkit.models.cells import CellData
-from perturbkit.models.vae.shrinkage import shrink
 from perturbkit.train.cells import build_of_cells, cell_data
 from perturbkit.train.config import TrainConfig
 from perturbkit.train.loop import Hooks, train
@@ -115,82 +111,6 @@ def control_only(n_draws: int) -> dict:
     return {"edges at 5 % in each draw": counts}
 
 
-def held_out_effects(screen: Screen, truth=None) -> dict:
-    """Correlate effects learned from 80 % of the cells with those of the others."""
-    rng = np.random.default_rng(0)
-    labels = screen.adata.obs["perturbation"].astype(str).to_numpy()
-    test = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
-        mine = rng.permutation(np.flatnonzero(labels == label))
-        test[mine[: max(1, round(0.2 * len(mine)))]] = True
-    seen, unseen = (Screen(screen.adata[m].copy(), screen.level, screen.unit)
-                    for m in (~test, test))  # fmt: skip
-    observed = responses_of(seen)
-    held = responses_of(unseen).at(observed.keys)
-    kept = ~observed.is_control
-    reference = held.delta_cg()[kept]
-    halves = held.halves[:, kept] - np.stack(
-        [_controls(held, h) for h in held.halves])[:, kept]  # fmt: skip
-    split = np.corrcoef(halves[0].ravel(), halves[1].ravel())[0, 1]
-    raw = observed.delta_cg()[kept]
-    error = _errors(seen, observed)[kept]
-    signal = np.maximum(1 - (error**2).sum(1) / np.maximum((raw**2).sum(1), 1e-12), 0)
-    predictions = {
-        "train mean": raw,
-        "train mean, shrunken by perturbation (James-Stein)": raw * signal[:, None],
-        "train mean, shrunken by readout (adaptive)": shrink(raw, error),
-        "global train mean": np.broadcast_to(raw.mean(0), raw.shape),
-    }
-    origin = observed.control_of(observed.contexts)[kept]
-    cells = data_of(seen)
-    for name in ("sams_vae", "cpa_vae"):
-        model, _, _ = fitted(name, cells, {}, 12)
-        for residual in (True, False):
-            model.config = model.config.replace(residual=residual)
-            said = model.predict(observed.conditions).mean_cg[kept] - origin
-            predictions[name if residual else f"{name}, decoder alone"] = said
-    result = {n: float(np.corrcoef(p.ravel(), reference.ravel())[0, 1])
-              for n, p in predictions.items()}  # fmt: skip
-    result["ceiling: root of the test cells' reliability"] = float(np.sqrt(2 * split / (1 + split)))
-    if truth is not None:
-        true = truth.at(observed.keys).delta_cg()[kept]
-        result["ceiling: the truth"] = float(np.corrcoef(true.ravel(), reference.ravel())[0, 1])
-        for name, p in predictions.items():
-            result[f"with the truth: {name}"] = float(np.corrcoef(p.ravel(), true.ravel())[0, 1])
-    return result
-
-
-def _controls(held, values_cg: np.ndarray) -> np.ndarray:
-    where = {c: i for i, c in enumerate(held.contexts) if held.is_control[i]}
-    return values_cg[[where[c] for c in held.contexts]]
-
-
-def _errors(screen: Screen, observed) -> np.ndarray:
-    """Return standard errors of the differences from control, from the cells' variances."""
-    store = store_of(screen)
-    code = store.arrays["condition"]
-    variance = np.zeros((len(observed.keys), len(observed.readouts)))
-    for i in range(store.conditions.height):
-        x = store.dense(np.flatnonzero(code == i), log=True).astype(np.float64)
-        variance[i] = x.var(0, ddof=1) / len(x) if len(x) > 1 else 1.0
-    return np.sqrt(np.maximum(variance + _controls(observed, variance), 1e-8))
-
-
-def effects(folder, screens: list[str]) -> dict:
-    """Held-out effects on simulated screens and on Papalexi 2021."""
-    result = {}
-    for name in [n for n in screens if n != "papalexi"]:
-        world = simulate(preset(name), np.random.default_rng(0))
-        result[name] = held_out_effects(world.screen, world.responses)
-        print(json.dumps({name: result[name]}), flush=True)
-    if "papalexi" not in screens:
-        return result
-    path = folder / "papalexi2021" / "papalexi2021_eccite_299genes.h5ad"
-    result["papalexi"] = held_out_effects(open_screen(path))
-    print(json.dumps({"papalexi": result["papalexi"]}), flush=True)
-    return result
-
-
 def speed() -> dict:
     """Measure CPU seconds of an epoch at the sizes of the published measurement."""
     screen = simulate(preset("planted_edges"), np.random.default_rng(0)).screen
@@ -236,16 +156,12 @@ def finite() -> dict:
 
 def main(argv: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", default=None)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2, 3, 4])
-    parts = ["planted", "null", "effects", "speed", "finite"]
+    parts = ["planted", "null", "speed", "finite"]
     parser.add_argument("--only", nargs="*", default=parts, choices=parts)
-    screens = ["planted_edges", "demo", "papalexi"]
-    parser.add_argument("--screens", nargs="*", default=screens, choices=screens)
     args = parser.parse_args(argv)
     made = {
         "planted": lambda: planted(args.seeds), "null": lambda: control_only(5),
-        "effects": lambda: effects(folder_of(args.data), args.screens),
         "speed": speed, "finite": finite,
     }  # fmt: skip
     result = {}

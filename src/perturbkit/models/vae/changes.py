@@ -22,7 +22,7 @@ class Evidence(NamedTuple):
     """Changes of the training conditions [c, g]: log ratios of shares, or differences of values."""
 
     observed: np.ndarray
-    """what the cells say; NaN of controls, whose level is observed already"""
+    """what the cells say; NaN without a cell, and of controls, whose level is observed already"""
     error: np.ndarray
     """its standard error"""
     decoded: np.ndarray
@@ -135,7 +135,7 @@ def observed_changes(
     else:
         n = np.maximum(totals.n_cb.sum(1), 1.0)[:, None]
         y, error = totals.sum_cg / n - level, np.sqrt(totals.spread_g / n)
-    y[[c.is_control for c in conditions]] = np.nan
+    y[np.array([c.is_control for c in conditions]) | (totals.n_c == 0)] = np.nan
     return Evidence(y, error, change)
 
 

@@ -101,8 +101,6 @@ def _in_unit(model: "CellVae", table: pl.DataFrame) -> np.ndarray:
     said = answer(model, table)
     origin = _observed_controls(model, said.base_kg)[said.context_c]
     if not model.likelihood.counts:
-        return origin + said.change_cg
-    if not model.likelihood.counts:
         return origin + said.difference_cg
     return np.maximum(origin + said.difference_cg, 0.0)
 

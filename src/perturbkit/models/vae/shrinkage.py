@@ -6,6 +6,10 @@ _SCALES = np.r_[0.0, 0.5 * 2.0 ** np.arange(6)]
 """standard deviations of the mixture's normals, in typical standard errors"""
 _PRIOR_READOUTS = 20.0
 """weight of the mixture that all conditions share against a condition's own, in readouts"""
+_SIZES = np.r_[0.0, 4.0 ** np.arange(-3, 5)]
+"""squared sizes of a readout's deviations, in those of the common covariance"""
+_ALONE = 0.1
+"""variance that each condition has of its own in the common covariance, in that of the noise"""
 _N_STEPS = 60
 _START = 0.9
 """share of readouts without any deviation that the search starts from"""
@@ -61,10 +65,12 @@ def _step(likelihood_mcg: np.ndarray, weight_mc: np.ndarray) -> np.ndarray:
 def shrink_together(
     y_cg: np.ndarray, spread_g: np.ndarray, n_c: np.ndarray, n_0: float
 ) -> np.ndarray:
-    """Return deviations shrunken along the directions that conditions have in common.
+    """Return the posterior mean of deviations whose prior is common to all readouts.
 
-    In units of their errors, the deviations' singular values are shrunken as far as noise would
-    make them: what several conditions do alike is kept, what one does alone is believed less.
+    In units of its errors a readout's deviations are normal around zero with a covariance that
+    all readouts share, times a size of its own: what several conditions do alike is kept, what
+    one does alone is believed less, and most readouts do nothing. The covariance is what the
+    observed one exceeds noise by; the sizes are a mixture.
 
     Args:
         y_cg: deviations of means from a control's.
@@ -73,12 +79,24 @@ def shrink_together(
         n_0: cells of the control that all were compared with.
 
     Source:
-        Efron & Morris 1972, doi:10.1093/biomet/59.2.335 (shrinkage of a matrix of means), with
-        the larger side in the place of the difference of sides.
+        Urbut et al. 2019, doi:10.1038/s41588-018-0268-8 (multivariate adaptive shrinkage), with
+        one covariance in the place of many; with one size it is Efron & Morris 1972,
+        doi:10.1093/biomet/59.2.335.
     """
     # the control's error is shared: whiten conditions by diag(1 / n) + 1 / n_0
     level, basis = np.linalg.eigh(np.diag(1 / np.maximum(n_c, 1.0)) + 1 / max(n_0, 1.0))
     level, sd = np.sqrt(level)[:, None], np.sqrt(spread_g)
-    u, s, vt = np.linalg.svd((basis.T @ y_cg) / level / sd, full_matrices=False)
-    kept = s * np.maximum(1 - max(y_cg.shape) / np.maximum(s, 1e-12) ** 2, 0)
-    return basis @ (level * ((u * kept) @ vt)) * sd
+    # in the basis of V^-1/2, which conditions share, so that no condition is mixed with another
+    u, s, vt = np.linalg.svd(basis @ ((basis.T @ y_cg) / level) / sd, full_matrices=False)
+    score = s[:, None] * vt
+    direction = np.maximum(s**2 / y_cg.shape[1] - 1, 0) + _ALONE
+    signal = _SIZES[:, None] * direction
+    believed = signal / (1 + signal)
+    log_lik = 0.5 * (believed @ score**2 - np.log1p(signal).sum(1)[:, None])
+    likelihood = np.exp(log_lik - log_lik.max(0))
+    weight = np.full(len(_SIZES), 1 / len(_SIZES))
+    for _ in range(_N_STEPS):
+        weight = _step(likelihood[:, None], weight[:, None])[:, 0] / y_cg.shape[1]
+    part = likelihood * weight[:, None]
+    part /= part.sum(0)
+    return basis @ (level * (basis.T @ (u @ ((part.T @ believed).T * score)))) * sd

@@ -1,9 +1,11 @@
 """What the training cells say of each condition: sums, never the cells themselves."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property, reduce
 from typing import Any, Self
 
 import numpy as np
+from scipy import sparse
 
 from perturbkit.core.condition import condition_keys
 from perturbkit.core.vocabulary import Vocabulary
@@ -11,6 +13,9 @@ from perturbkit.models.cells import CellData
 
 N_LIBRARIES = 16
 """quantiles of the control cells' totals that stand for all of them"""
+ADDED = ("size_cb", "square_c", "sum_cg", "n_cb", "response_cg", "square_g", "control_kbg",
+         "control_kb", "response_kbg", "control_n_kb")  # fmt: skip
+"""sums over cells: those of disjoint sets of cells add up"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,22 +33,23 @@ class Totals:
     """sum of the values"""
     n_cb: np.ndarray
     """cells of each condition in each batch"""
-    mean_cg: np.ndarray
-    """mean response in the unit of the profiles"""
-    spread_g: np.ndarray
-    """variance within conditions, in the unit of the profiles"""
+    response_cg: np.ndarray
+    """sum of the responses, in the unit of the profiles"""
+    square_g: np.ndarray
+    """sum of the squared responses of all cells"""
     control_kbg: np.ndarray
     """sum of the values of control cells by context and batch"""
     control_kb: np.ndarray
     """their total counts, or cells"""
     response_kbg: np.ndarray
-    """mean response of those control cells, in the unit of the profiles; 0 without cells"""
+    """sum of the responses of those control cells"""
     control_n_kb: np.ndarray
     """their number"""
     library_kl: np.ndarray
     """quantiles of the totals of a context's control cells"""
-    halves: "tuple[Totals, Totals] | None" = None
-    """the same of two disjoint halves of each condition's cells; a half has no halves"""
+    quarters: "tuple[Totals, ...] | None" = None
+    """the same of four disjoint parts: two halves of the cells that networks are trained on, and
+    two of those that only validate; a part has no parts"""
 
     @classmethod
     def of(cls, cells: CellData, contexts: Vocabulary, *, counts: bool) -> Self:
@@ -56,85 +62,133 @@ class Totals:
         """
         store = cells.store
         position = cells.profiles.find(condition_keys(store.conditions))
-        rows = np.concatenate([cells.train_n, cells.val_n])
-        rows = np.sort(rows[position[store.arrays["condition"][rows]] >= 0])
+        rows = np.union1d(cells.train_n, cells.val_n)
+        rows = rows[position[store.arrays["condition"][rows]] >= 0]
+        apart = np.isin(rows, cells.val_n)
         # every other cell of each condition and batch, in the order of the screen
-        kind = np.stack([store.arrays["condition"][rows], store.arrays["batch"][rows]])
-        order = np.lexsort(kind)
+        kind = np.stack([store.arrays["condition"][rows], store.arrays["batch"][rows], apart])
         second = np.empty(rows.size, bool)
-        second[order] = np.arange(rows.size) % 2 == 1
-        halves = [cls._of_rows(cells, rows[m], contexts, counts=counts) for m in (~second, second)]
-        whole = cls._of_rows(cells, rows, contexts, counts=counts)
-        return replace(whole, mean_cg=cells.profiles.mean_cg, halves=(halves[0], halves[1]))
+        second[np.lexsort(kind)] = np.arange(rows.size) % 2 == 1
+        parts = [cls._of_rows(cells, rows[(apart == a) & (second == s)], contexts, counts=counts)
+                 for a in (False, True) for s in (False, True)]  # fmt: skip
+        whole = joined(*(totals for totals, _ in parts))
+        by_context = zip(*(libraries for _, libraries in parts), strict=True)
+        library_kl = _quantiles([np.concatenate(of_k) for of_k in by_context])
+        quarters = tuple(replace(totals, library_kl=library_kl) for totals, _ in parts)
+        response = cells.profiles.mean_cg * whole.n_c[:, None]
+        return replace(whole, library_kl=library_kl, response_cg=response, quarters=quarters)
 
     @classmethod
     def _of_rows(
         cls, cells: CellData, rows: np.ndarray, contexts: Vocabulary, *, counts: bool
-    ) -> Self:
-        """Sum over some cells."""
+    ) -> tuple[Self, list[np.ndarray]]:
+        """Sum over some cells; beside it the totals of each context's control cells."""
         store, profiles = cells.store, cells.profiles
         code = profiles.find(condition_keys(store.conditions))[store.arrays["condition"][rows]]
         batch = store.arrays["batch"][rows]
         n_c, n_b, n_g = len(profiles.keys), len(store.batches), len(store.readouts)
-        context_c, is_control = contexts.find(profiles.contexts), profiles.is_control
-        stratum = np.where(is_control[code], context_c[code] * n_b + batch, -1)
+        context = contexts.find(profiles.contexts)[code]
+        control = profiles.is_control[code]
+        stratum = np.where(control, context * n_b + batch, -1)
         n_s = len(contexts) * n_b
-        logged = store.unit == "counts"
-        sums, responses, squares = (np.zeros((n_c, n_g)) for _ in range(3))
-        control, response = np.zeros((n_s, n_g)), np.zeros((n_s, n_g))
+        sums, responses = np.zeros((n_c, n_g)), np.zeros((n_c, n_g))
+        of_control, response, squares = np.zeros((n_s, n_g)), np.zeros((n_s, n_g)), np.zeros(n_g)
         library = np.ones(rows.size)
         for low in range(0, rows.size, 2048):
             part = slice(low, low + 2048)
-            y = store.dense(rows[part], log=logged).astype(np.float64)
+            y = store.dense(rows[part], log=store.unit == "counts").astype(np.float64)
             x = store.dense(rows[part]).astype(np.float64) if counts else y
-            member = (code[part] == np.arange(n_c)[:, None]).astype(np.float64)
-            of_stratum = (stratum[part] == np.arange(n_s)[:, None]).astype(np.float64)
+            member, of_stratum = _members(code[part], n_c), _members(stratum[part], n_s)
             sums += member @ x
             responses += member @ y
-            squares += member @ y**2
-            control += of_stratum @ x
+            squares += (y**2).sum(0)
+            of_control += of_stratum @ x
             response += of_stratum @ y
             if counts:
                 library[part] = x.sum(1)
         n_cb, size_cb = np.zeros((n_c, n_b)), np.zeros((n_c, n_b))
         np.add.at(n_cb, (code, batch), 1)
         np.add.at(size_cb, (code, batch), library)
-        n_s_c = np.bincount(stratum[stratum >= 0], minlength=n_s).astype(np.float64)
-        size_s = np.bincount(stratum[stratum >= 0], library[stratum >= 0], n_s)
-        n = np.maximum(n_cb.sum(1), 1)[:, None]
-        within = (squares - responses**2 / n).sum(0) / max(rows.size - n_c, 1)
+        n_s_c = np.bincount(stratum[control], minlength=n_s).astype(np.float64)
+        size_s = np.bincount(stratum[control], library[control], n_s)
         shape = (len(contexts), n_b)
-        quantiles = np.stack([
-            _quantiles(library[(context_c[code] == k) & is_control[code]], library)
-            for k in range(len(contexts))
-        ])  # fmt: skip
+        libraries = [library[control & (context == k)] for k in range(len(contexts))]
         return cls(
             tuple(profiles.keys), size_cb, np.bincount(code, library**2, n_c), sums, n_cb,
-            responses / n, np.maximum(within, 1e-8), control.reshape(*shape, n_g),
-            size_s.reshape(shape), (response / np.maximum(n_s_c, 1)[:, None]).reshape(*shape, n_g),
-            n_s_c.reshape(shape), quantiles,
-        )  # fmt: skip
+            responses, squares, of_control.reshape(*shape, n_g), size_s.reshape(shape),
+            response.reshape(*shape, n_g), n_s_c.reshape(shape), np.zeros(0),
+        ), libraries  # fmt: skip
+
+    @property
+    def n_c(self) -> np.ndarray:
+        """Cells of each condition."""
+        return self.n_cb.sum(1)
+
+    @property
+    def mean_cg(self) -> np.ndarray:
+        """Mean response in the unit of the profiles; 0 without a cell."""
+        return self.response_cg / np.maximum(self.n_c, 1)[:, None]
+
+    @property
+    def spread_g(self) -> np.ndarray:
+        """Variance within conditions, in the unit of the profiles."""
+        within = self.square_g - (self.response_cg * self.mean_cg).sum(0)
+        return np.maximum(within / max(self.n_c.sum() - len(self.keys), 1), 1e-8)
+
+    @cached_property
+    def halves(self) -> "tuple[Totals, Totals]":
+        """Two disjoint halves of each condition's cells."""
+        a, b, c, d = self.quarters or ()
+        return joined(a, c), joined(b, d)
+
+    @cached_property
+    def learned(self) -> "Totals":
+        """The cells that networks are trained on."""
+        return joined(*(self.quarters or ())[:2])
+
+    @cached_property
+    def apart(self) -> "Totals":
+        """The cells of the same conditions that networks are not trained on."""
+        return joined(*(self.quarters or ())[2:])
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return the arrays, and the keys as plain values."""
-        names = [n for n in self.__dataclass_fields__ if n not in ("keys", "halves")]
-        arrays = {n: getattr(self, n) for n in names}
-        for i, half in enumerate(self.halves or ()):
-            arrays |= {f"half{i}.{n}": v for n, v in half.state()[0].items()}
+        arrays = {n: getattr(self, n) for n in (*ADDED, "library_kl")}
+        for i, part in enumerate(self.quarters or ()):
+            arrays |= {f"part{i}.{n}": getattr(part, n) for n in ADDED}
         return arrays, {"keys": list(self.keys)}
 
     @classmethod
     def restore(cls, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> Self:
         """Rebuild from `state`."""
-        keys = tuple(about["keys"])
-        own: dict[str, Any] = {n: v for n, v in arrays.items() if not n.startswith("half")}
-        parts: list[dict[str, Any]] = [
-            {n[6:]: v for n, v in arrays.items() if n.startswith(f"half{i}.")} for i in range(2)
+        keys, library_kl = tuple(about["keys"]), arrays["library_kl"]
+        parts: list[Any] = [
+            cls(keys=keys, library_kl=library_kl, **{n: arrays[f"part{i}.{n}"] for n in ADDED})
+            for i in range(4)
         ]
-        halves = [cls(keys=keys, **part) for part in parts]
-        return cls(keys=keys, halves=(halves[0], halves[1]), **own)
+        own: dict[str, Any] = {n: arrays[n] for n in ADDED}
+        return cls(keys=keys, library_kl=library_kl, quarters=tuple(parts), **own)
 
 
-def _quantiles(library: np.ndarray, everyone: np.ndarray) -> np.ndarray:
+def joined(*parts: Totals) -> Totals:
+    """Return the totals of disjoint sets of cells together."""
+
+    def both(a: Totals, b: Totals) -> Totals:
+        return replace(a, **{n: getattr(a, n) + getattr(b, n) for n in ADDED})
+
+    return reduce(both, parts)
+
+
+def _members(code_n: np.ndarray, n_groups: int) -> sparse.csr_array:
+    """Return ones where a cell is in a group, [groups, n]; a negative code is in none."""
+    cell = np.flatnonzero(code_n >= 0)
+    ones = np.ones(len(cell))
+    return sparse.csr_array((ones, (code_n[cell], cell)), shape=(n_groups, len(code_n)))
+
+
+def _quantiles(library_k: list[np.ndarray]) -> np.ndarray:
+    """Return quantiles of the control cells' totals of each context, of all where it has none."""
     levels = (np.arange(N_LIBRARIES) + 0.5) / N_LIBRARIES
-    return np.quantile(library if library.size else everyone, levels)
+    everyone = np.concatenate(library_k)
+    everyone = everyone if everyone.size else np.ones(1)
+    return np.stack([np.quantile(one if one.size else everyone, levels) for one in library_k])
