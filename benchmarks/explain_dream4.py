@@ -25,6 +25,8 @@ import polars as pl
 
 from perturbkit.core.graph import Graph
 from perturbkit.core.screen import Screen
+from perturbkit.data import direct_effects
+from perturbkit.data.spike_slab import RatePrior
 from perturbkit.grn import GRN_METHODS
 from perturbkit.grn.combine import supported
 from perturbkit.grn.evaluate import against_truth
@@ -116,13 +118,12 @@ def networks_of(net: Network, methods: list[str]) -> dict[str, tuple[Graph, floa
 
 def leave_one_out(nets: dict[int, Network]) -> dict:
     """Score each network with the settings that are best on the two others."""
-    slab = importlib.import_module("perturbkit.grn.spike_slab")
     # the package's attribute of that name is the method's card
     head = importlib.import_module("perturbkit.grn.direct")
-    usual = head.RatePrior, head.MISFIT
+    usual = direct_effects.MISFIT
     found: dict[tuple, dict[int, tuple[float, float]]] = {}
     for prior, misfit in product((0.3, 1.0, 3.0, 10.0), (0.3, 0.6)):
-        head.RatePrior, head.MISFIT = partial(slab.RatePrior, predictor=prior), misfit
+        head.RatePrior, direct_effects.MISFIT = partial(RatePrior, predictor=prior), misfit
         for n, net in nets.items():
             graph = GRN_METHODS["direct"].fn(net.steady, np.random.default_rng(0))
             past = lagged(net.series_stg, net.steady.readouts)
@@ -130,7 +131,7 @@ def leave_one_out(nets: dict[int, Network]) -> dict:
                 joined = supported(graph, past, gain=gain) if gain else graph
                 score = against_truth(joined, net.truth)
                 found.setdefault((prior, misfit, gain), {})[n] = score["auroc"], score["auprc"]
-    head.RatePrior, head.MISFIT = usual
+    head.RatePrior, direct_effects.MISFIT = RatePrior, usual
     result: dict = {}
     for name, allowed in (("direct", (0.0,)), ("direct supported", (0.0, 1.0, 2.0, 3.0))):
         rows = {}

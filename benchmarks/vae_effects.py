@@ -106,7 +106,9 @@ def held_out(screen: Screen, seed: int, n_epochs: int, truth: Responses | None) 
         "train mean, shrunken by readout (adaptive)": shrink(raw, error),
         "global train mean": np.broadcast_to(raw.mean(0), raw.shape),
     }
-    seen = Screen(screen.adata[~held].copy(), screen.level, screen.unit)
+    # the store groups cells by condition; `source` is each cell's row in the screen
+    rows_seen = np.sort(store.arrays["source"][~held])
+    seen = Screen(screen.adata[rows_seen].copy(), screen.level, screen.unit)
     cells = data_of(seen)
     for name in MODELS_COMPARED:
         model, _, _ = fitted(name, cells, {}, n_epochs)

@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from perturbkit.core.errors import SchemaError
 from perturbkit.core.graph import Graph
-from perturbkit.grn.assemble import benjamini_hochberg
+from perturbkit.data.false_discovery import benjamini_hochberg
 from perturbkit.grn.evaluate import against_truth, auroc, average_precision, calibration_error
 
 

@@ -7,7 +7,11 @@ import typer
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import polars as pl
+
+    from perturbkit.core.graph import Graph
 
 DEFAULT = "network"
 """What `explain SCREEN` means."""
@@ -85,12 +89,9 @@ def network(  # noqa: PLR0913, PLR0917  (the options of one question)
     seed: Seed = 0,
 ) -> None:
     """Infer which gene regulates which, strongest first. The default command."""
-    from perturbkit.cli.tables import print_table
     from perturbkit.core.rng import named_rng
-    from perturbkit.grn.combine import supported_by
-    from perturbkit.grn.draw import checked_picture, draw_graph
-    from perturbkit.grn.explain import strongest
-    from perturbkit.grn.export import checked_suffix, edge_table, save_graph
+    from perturbkit.grn.draw import checked_picture
+    from perturbkit.grn.export import checked_suffix
     from perturbkit.recipes import networks
     from perturbkit.recipes.learned_networks import gives_rates
 
@@ -104,16 +105,41 @@ def network(  # noqa: PLR0913, PLR0917  (the options of one question)
     rng = named_rng(seed, "explain", method)
     graph = networks.network_of(source, method=method, rng=rng, unit=unit, impute=impute, **cut)
     if priors:
-        graph, gains = supported_by(graph, priors)
-        graph = strongest(graph, max_fdr=limit, n_edges=edges)
-        print_table("what databases add", gains)
+        graph = _raised(graph, priors, limit, edges)
+    _save_network(graph, out, limit)
+    if draw is not None:
+        _draw(graph, draw, around, seed)
+
+
+def _raised(
+    graph: "Graph", priors: "Mapping[str, Graph]", max_fdr: float | None, n_edges: int | None
+) -> "Graph":
+    """Raise edges that databases have too, say by how much, and keep the strongest."""
+    from perturbkit.cli.tables import print_table
+    from perturbkit.grn.combine import supported_by
+    from perturbkit.grn.explain import strongest
+
+    raised, gains = supported_by(graph, priors)
+    print_table("what databases add", gains)
+    return strongest(raised, max_fdr=max_fdr, n_edges=n_edges)
+
+
+def _save_network(graph: "Graph", out: Path, max_fdr: float | None) -> None:
+    from perturbkit.cli.tables import print_table
+    from perturbkit.grn.export import edge_table, save_graph
+
     save_graph(graph, out)
     print_table("strongest edges", edge_table(graph).head(10).to_dicts())
-    rate = f" at a false discovery rate of {limit:g}" if limit is not None else ""
+    rate = f" at a false discovery rate of {max_fdr:g}" if max_fdr is not None else ""
     typer.echo(f"{graph.n_edges:,} edges{rate} written to {out}", err=True)
-    if draw is not None:
-        drawn = draw_graph(graph, draw, named_rng(seed, "draw"), genes=around or ())
-        typer.echo(f"{drawn.n_edges} edges drawn in {draw}", err=True)
+
+
+def _draw(graph: "Graph", picture: Path, around: list[str] | None, seed: int) -> None:
+    from perturbkit.core.rng import named_rng
+    from perturbkit.grn.draw import draw_graph
+
+    drawn = draw_graph(graph, picture, named_rng(seed, "draw"), genes=around or ())
+    typer.echo(f"{drawn.n_edges} edges drawn in {picture}", err=True)
 
 
 @app.command()

@@ -8,8 +8,8 @@ from scipy.special import expit
 
 from perturbkit.core.condition import Condition
 from perturbkit.data.simulate import SimulationConfig, World, draw_world
+from perturbkit.data.spike_slab import Carried, Posterior, RatePrior, regress
 from perturbkit.design.metrics import ancestor_concordance, average_precision, level_tau
-from perturbkit.grn.spike_slab import Carried, Posterior, RatePrior, regress
 
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()

@@ -58,30 +58,3 @@ def graph_of_scores(
         provenance=Provenance(name=name, version=__version__),
         columns={k: np.asarray(v)[p, g] for k, v in (columns or {}).items()},
     )
-
-
-def benjamini_hochberg(p_values: np.ndarray) -> np.ndarray:
-    """Return the false discovery rate at which each test would be called, same shape.
-
-    NaN counts as no test and stays NaN.
-
-    Source:
-        Benjamini & Hochberg 1995, doi:10.1111/j.2517-6161.1995.tb02031.x, step-up.
-    """
-    flat = np.asarray(p_values, np.float64).ravel()
-    tested = np.flatnonzero(~np.isnan(flat))
-    order = tested[np.argsort(flat[tested], kind="stable")]
-    ranks = np.arange(1, len(order) + 1)
-    scaled = flat[order] * len(order) / ranks
-    adjusted = np.full(flat.shape, np.nan)
-    adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
-    return adjusted.reshape(np.shape(p_values))
-
-
-def bayesian_fdr(probability: np.ndarray) -> np.ndarray:
-    """Return for each edge the mean probability of error among all at least as likely."""
-    flat = probability.ravel()
-    order = np.argsort(-flat, kind="stable")
-    rate = np.empty(len(flat))
-    rate[order] = np.cumsum(1 - flat[order]) / np.arange(1, len(flat) + 1)
-    return rate.reshape(probability.shape)

@@ -7,7 +7,8 @@ import numpy as np
 
 from perturbkit.core.errors import SchemaError
 from perturbkit.core.graph import Graph, Provenance
-from perturbkit.grn.assemble import bayesian_fdr, graph_of_scores
+from perturbkit.data.false_discovery import bayesian_fdr
+from perturbkit.grn.assemble import graph_of_scores
 
 MAX_GAIN = 3.0
 """The most log odds that a database may add: one that agrees with chance agrees with nothing."""

@@ -6,16 +6,9 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
+from perturbkit.data.log_ratios import log_ratio, stratum_level, without_common_shift
 from perturbkit.grn.expression import Rows, dense
-from perturbkit.grn.fold_change import (
-    STRATUM_COUNTS,
-    CountModel,
-    count_model,
-    log_ratio,
-    own_factor,
-    sums_of,
-    without_common_shift,
-)
+from perturbkit.grn.fold_change import CountModel, count_model, own_factor, sums_of
 
 PRIOR_DF = 10.0
 """Weight of the controls' variance against a group's own, in cells."""
@@ -88,7 +81,7 @@ class Contrast:
             seen, due = sums_of(model, control)
             seen_shared, due_shared = sums_of(model, shared)
             rest, rest_due = seen - seen_shared, due - due_shared
-            level = (rest + STRATUM_COUNTS) / (rest_due + STRATUM_COUNTS)
+            level = stratum_level(rest, rest_due)
             seen_group, due_group = sums_of(model, group)
             observed += seen_group
             expected += due_group * level

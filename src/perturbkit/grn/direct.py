@@ -5,26 +5,20 @@ from scipy.special import ndtr
 
 from perturbkit.core.graph import Graph
 from perturbkit.core.screen import Screen
-from perturbkit.grn.assemble import bayesian_fdr, benjamini_hochberg, graph_of_scores
+from perturbkit.data.direct_effects import FULL_LOSS, TotalEffects, direct_effects
+from perturbkit.data.false_discovery import bayesian_fdr, overall_and_by_source
+from perturbkit.data.spike_slab import RatePrior
+from perturbkit.grn.assemble import graph_of_scores
 from perturbkit.grn.card import GrnCard
 from perturbkit.grn.contrast import Contrast
 from perturbkit.grn.effects import Effects, effects_of_rows
 from perturbkit.grn.expression import rows_of
 from perturbkit.grn.knockout_z import activity_sign
 from perturbkit.grn.null import calibrate, null_of
-from perturbkit.grn.spike_slab import Carried, Posterior, RatePrior, regress
 
-MISFIT = 0.3
-"""Relative error allowed to what the paths over other perturbed genes predict."""
 MAX_RATE = 0.45
 """No pair is likelier than this before its data are seen: a master regulator moves most genes over
 others, and would be taken to regulate every one directly."""
-MAX_LOSS = 1.5
-"""A gene cannot lose more than its whole activity; more is noise."""
-UNSEEN_LOSS = 0.4
-"""Typical share of its activity that a gene loses under a regulator's perturbation."""
-FULL_LOSS = 2.3
-"""The log fold change of a knock-out's own activity."""
 
 
 def direct(screen: Screen, rng: np.random.Generator) -> Graph:
@@ -59,16 +53,15 @@ def direct(screen: Screen, rng: np.random.Generator) -> Graph:
     contrast = Contrast(rows)
     effects = effects_of_rows(rows, contrast)
     z = calibrate(effects.z_pg, null_of(contrast, effects, rng))
-    posterior = direct_effects(effects, z)
+    found = direct_effects(total_effects(effects, z), RatePrior(most=MAX_RATE)).posterior
     p_values = 2 * ndtr(-np.abs(z))
     p_values[np.isnan(effects.delta_pg)] = np.nan
     own = effects.own_p
     p_values[own >= 0, own[own >= 0]] = np.nan
-    probability = posterior.probability_kg
-    by_source = np.stack([benjamini_hochberg(p) for p in p_values])
-    by_null = np.fmax(benjamini_hochberg(p_values), by_source)
+    probability = found.probability_kg
+    by_null = overall_and_by_source(p_values)
     rate = np.maximum(bayesian_fdr(probability), np.nan_to_num(by_null, nan=1.0))
-    strength = probability * np.abs(z) * np.sign(posterior.mean_kg)
+    strength = probability * np.abs(z) * np.sign(found.mean_kg)
     return graph_of_scores(
         strength * activity_sign(effects.kind_p)[:, None],
         effects.sources,
@@ -77,71 +70,25 @@ def direct(screen: Screen, rng: np.random.Generator) -> Graph:
         columns={
             "probability": probability.astype(np.float32),
             "fdr": rate.astype(np.float32),
-            "effect": posterior.mean_kg.astype(np.float32),
+            "effect": found.mean_kg.astype(np.float32),
             "effect_fdr": np.nan_to_num(by_null, nan=1.0).astype(np.float32),
         },
     )
 
 
-def direct_effects(effects: Effects, z_pg: np.ndarray) -> Posterior:
-    """Return the effect of each perturbed target that no other perturbed target carries.
+def total_effects(effects: Effects, z_pg: np.ndarray) -> TotalEffects:
+    """Return total effects whose errors are such that their scores are the calibrated ones.
 
-    Args:
-        effects: total effects.
-        z_pg: their calibrated z-scores, which replace the standard errors.
+    A knock-out takes all of a gene's activity, whatever is left of its RNA.
     """
-    size = np.abs(z_pg)
-    nominal = np.abs(effects.z_pg)
+    size, nominal = np.abs(z_pg), np.abs(effects.z_pg)
     widened = np.divide(nominal, size, out=np.ones_like(size), where=size > 0)
-    se = effects.se_pg * np.clip(widened, 1.0, 100.0)
     own = effects.own_p
-    measured = own >= 0
-    allowed = ~np.isnan(effects.delta_pg)
-    allowed[measured, own[measured]] = False
-    # the row in which a gene itself is perturbed says nothing of what regulates it
-    se_used = se.copy()
-    se_used[measured, own[measured]] = np.inf
-    prior = RatePrior(most=MAX_RATE)
-    total = regress(effects.delta_pg, se_used, np.eye(len(own)), allowed, prior=prior)
-    lost, variance = lost_activity(effects, z_pg, total)
-    carried = Carried.of(lost, misfit=MISFIT, x_variance_ik=variance)
-    return regress(effects.delta_pg, se_used, lost, allowed, carried=carried, prior=prior)
-
-
-def lost_activity(
-    effects: Effects, z_pg: np.ndarray, total: Posterior
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the share of each perturbed gene's own change that each perturbation causes, [i, k].
-
-    One on the diagonal. A knock-out takes all of a gene's expression, whatever is left of its
-    RNA; other kinds are measured by the change of the gene's own readout, where that is clear.
-
-    Returns:
-        The shares, and the variance of their errors. Where a gene's readout is too faint to show
-        any loss, the variance is that of shares in general: how often the perturbation changes a
-        readout times the squared size of what is lost then. A gene that is no readout carries
-        nothing, and nothing is said of what it might: direct means past the genes measured.
-    """
-    p = len(effects.sources)
-    lost = np.eye(p)
-    own = effects.own_p
-    variance = np.zeros((p, p))
-    unseen = total.probability_kg.mean(1) * UNSEEN_LOSS**2
-    for k in np.flatnonzero(own >= 0):
-        seen = effects.delta_pg[k, own[k]]
-        clear = abs(z_pg[k, own[k]]) > 3
-        # a log fold change has no end: nine tenths gone counts as all
-        whole = -FULL_LOSS if effects.is_log else -effects.control_g[own[k]]
-        full = seen if clear and effects.kind_p[k] != "ko" else whole
-        if abs(full) < 3 * float(np.nanmedian(effects.se_pg[:, own[k]])):
-            variance[:, k] = unseen
-            continue
-        lost[:, k] = np.clip(total.mean_kg[:, own[k]] / full, -MAX_LOSS, MAX_LOSS)
-        lost[np.abs(lost[:, k]) < 0.01, k] = 0.0
-        variance[:, k] = np.minimum(total.variance_kg[:, own[k]] / full**2, MAX_LOSS**2)
-        lost[k, k] = 1.0
-    np.fill_diagonal(variance, 0.0)
-    return lost, variance
+    full = -FULL_LOSS if effects.is_log else -effects.control_g[np.maximum(own, 0)]
+    return TotalEffects(
+        effects.delta_pg, effects.se_pg * np.clip(widened, 1.0, 100.0), own,
+        effects.kind_p == "ko", np.broadcast_to(full, own.shape),
+    )  # fmt: skip
 
 
 card = GrnCard(

@@ -7,7 +7,7 @@ import polars as pl
 
 from perturbkit.core.graph import Graph
 from perturbkit.core.vocabulary import Vocabulary
-from perturbkit.grn.assemble import benjamini_hochberg
+from perturbkit.data.false_discovery import benjamini_hochberg
 
 
 def enrichment(

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-from scipy.special import ndtri
 
+from perturbkit.data.null_scores import calibrated
 from perturbkit.grn.contrast import Contrast
 from perturbkit.grn.effects import MIN_DF, Effects, has_replicates
 
@@ -103,39 +103,12 @@ def _bins(control_g: np.ndarray) -> np.ndarray:
 def calibrate(z_pg: np.ndarray, null: Null) -> np.ndarray:
     """Map scores so that those of the control splits become standard normal.
 
-    A monotone map for each group of readouts and each tail, linear between quantiles of the null
-    and of slope one ratio beyond the last. A score is never made larger than it was.
-
     Args:
         z_pg: effects in standard errors.
         null: the scores of the control splits.
 
     Returns:
-        Calibrated z-scores [p, g].
+        Calibrated z-scores [p, g]; without splits, only divided by the inflation.
     """
     scaled = z_pg / null.inflation_g
-    if not len(null.z_sg):
-        return scaled
-    result = scaled.copy()
-    for b in np.unique(null.bin_g):
-        columns = null.bin_g == b
-        reference = null.z_sg[:, columns].ravel()
-        for sign in (1.0, -1.0):
-            size = _tail_map(sign * reference, np.abs(scaled[:, columns]))
-            block = scaled[:, columns]
-            result[:, columns] = np.where(
-                sign * block > 0, sign * size, result[:, columns]
-            )  # fmt: skip
-    return result
-
-
-def _tail_map(reference: np.ndarray, size_pg: np.ndarray) -> np.ndarray:
-    """Map sizes by one tail of a null: the size at upper probability q becomes the normal one."""
-    n = len(reference)
-    deepest = max(20.0 / n, 1e-5)
-    upper = np.geomspace(0.4, deepest, 25) if deepest < 0.4 else np.array([0.4])
-    at = np.maximum.accumulate(np.quantile(reference, 1 - upper))
-    normal = -ndtri(upper)
-    ratio = np.minimum(normal / np.maximum(at, 1e-9), 1.0)
-    # beyond the last quantile the last ratio holds
-    return size_pg * np.interp(size_pg, at, ratio)
+    return calibrated(scaled, null.z_sg, null.bin_g) if len(null.z_sg) else scaled

@@ -10,7 +10,7 @@ import numpy as np
 from perturbkit.core.errors import SchemaError
 from perturbkit.core.graph import Graph
 from perturbkit.core.screen import Screen
-from perturbkit.grn.assemble import benjamini_hochberg
+from perturbkit.data.false_discovery import benjamini_hochberg
 from perturbkit.grn.expression import dense, rows_of
 from perturbkit.grn.two_samples import compare_pairs
 

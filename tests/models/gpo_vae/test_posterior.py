@@ -1,8 +1,8 @@
 import numpy as np
 
 from perturbkit.core.vocabulary import Vocabulary
-from perturbkit.models.gpo_vae.evidence import Evidence, calibrate, common_shift
-from perturbkit.models.gpo_vae.posterior import direct_effects, regress, running_error, tempered
+from perturbkit.models.gpo_vae.evidence import Evidence
+from perturbkit.models.gpo_vae.posterior import direct_effects, recalibrated
 
 GENES = ["A", "B", "C", *(f"R{i}" for i in range(57))]
 
@@ -45,46 +45,10 @@ def test_noise_alone_gives_no_edge() -> None:
         assert (found.fdr > 0.05).all()
 
 
-def test_regression_agrees_with_the_exact_posterior_of_one_coefficient() -> None:
-    """One predictor, one response, known rate: the spike and slabs by direct integration."""
-    rng = np.random.default_rng(1)
-    y = np.where(rng.random((1, 400)) < 0.1, rng.normal(0, 1.5, (1, 400)), 0.0)
-    y = y + 0.2 * rng.standard_normal(y.shape)
-    probability, mean = regress(y, np.full(y.shape, 0.2), np.eye(1), np.ones(y.shape, bool))
-    clear = np.abs(y) > 1.2
-    assert (probability[clear] > 0.95).all()
-    assert (probability[np.abs(y) < 0.2] < 0.1).all()
-    assert (np.abs(mean) <= np.abs(y) + 1e-9).all()
-    np.testing.assert_allclose(mean[clear], y[clear], rtol=0.1)
-
-
-def test_rates_of_error_run_down_the_list() -> None:
-    rate = running_error(np.array([[0.9, 0.5], [1.0, 0.1]]))
-    np.testing.assert_allclose(rate, [[0.05, 0.2], [0.0, 0.375]])
-
-
-def test_tempering_keeps_order_ends_and_the_middle() -> None:
+def test_recalibration_keeps_order_and_ends_and_is_less_sure_of_edges() -> None:
     p = np.array([0.0, 0.01, 0.5, 0.97, 1.0])
-    found = tempered(p)
+    found = recalibrated(p)
     assert (np.diff(found) > 0).all()
-    assert found[2] == 0.5
+    assert found[0] == 0
     assert found[3] < 0.97
-
-
-def test_calibration_makes_a_heavy_null_normal_and_enlarges_nothing() -> None:
-    rng = np.random.default_rng(2)
-    null, scores = rng.standard_t(4, (300, 400)), rng.standard_t(4, (50, 400))
-    found = calibrate(scores, null, np.arange(400.0))
-    assert (np.abs(found) <= np.abs(scores) + 1e-9).all()
-    for z in (2.0, 3.0):
-        normal = {2.0: 0.0455, 3.0: 0.0027}[z]
-        assert (np.abs(found) > z).mean() < 1.3 * normal
-        assert (np.abs(scores) > z).mean() > 1.5 * normal
-
-
-def test_a_shift_of_all_readouts_is_no_effect() -> None:
-    rng = np.random.default_rng(3)
-    change = 0.4 + 0.1 * rng.standard_normal((2, 501))
-    change[0, :50] = 3.0
-    shift = common_shift(change, np.full(change.shape, 0.1))
-    np.testing.assert_allclose(shift[:, 0], 0.4, atol=0.03)
+    assert found[4] > 0.999

@@ -4,10 +4,16 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from scipy.special import ndtri
 
-from perturbkit.core.condition import CONTROL, conditions_of
+from perturbkit.core.condition import CONTROL, condition_keys, conditions_of
 from perturbkit.core.vocabulary import Vocabulary
+from perturbkit.data.log_ratios import (
+    PRIOR_COUNTS,
+    log_ratio,
+    stratum_level,
+    without_common_shift,
+)
+from perturbkit.data.null_scores import calibrated
 from perturbkit.models.cells import CellData
 from perturbkit.models.vae.totals import Totals
 
@@ -17,9 +23,6 @@ PRIOR_SPLITS = 20.0
 """weight of the spread that all readouts share against a readout's own, in splits"""
 N_BINS = 6
 """groups of readouts by their level in the controls that share the shape of their null"""
-PRIOR_COUNTS = 0.5
-STRATUM_COUNTS = 20.0
-"""counts at which a batch's own control level counts as much as its context's"""
 GAINS = frozenset({"crispra", "oe"})
 """kinds of perturbation that raise their target"""
 
@@ -74,8 +77,6 @@ def _cells_by_batch(cells: CellData, totals: Totals) -> np.ndarray:
     """Return the number of training cells of each condition in each batch."""
     store = cells.store
     rows = np.concatenate([cells.train_n, cells.val_n])
-    from perturbkit.core.condition import condition_keys
-
     where = {key: i for i, key in enumerate(totals.keys)}
     of_store = np.array([where.get(k, -1) for k in condition_keys(store.conditions)])
     code = of_store[store.arrays["condition"][rows]]
@@ -107,8 +108,7 @@ def _split(
 
 
 def _level(seen_g: np.ndarray, size: float, total_g: np.ndarray) -> np.ndarray:
-    due = size * total_g
-    return total_g * (seen_g + STRATUM_COUNTS) / (due + STRATUM_COUNTS)
+    return total_g * stratum_level(seen_g, size * total_g)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,19 +151,16 @@ def evidence_of(
     """
     readouts = Vocabulary(about["readouts"], "readout")
     null, null_error = _log_ratio(splits.sum_sg, splits.due_sg, splits.size_s, theta_g)
-    null = null - common_shift(null, null_error)
     z = null / null_error
     shared = max(float(np.median(z**2)) / 0.4549, 0.25)
     own = (PRIOR_SPLITS * shared + (z**2).sum(0)) / (PRIOR_SPLITS + len(z))
     scale_g = np.sqrt(np.maximum(own, shared))
     rows, due, size = _perturbed(totals, about)
     change, error = _log_ratio(totals.sum_cg[rows], due, size, theta_g)
-    change = change - common_shift(change, error)
     scaled = change / (error * scale_g)
-    level_g = totals.control_kbg.sum((0, 1))
-    calibrated = calibrate(scaled, z / scale_g, level_g)
-    known = np.abs(calibrated) > 1e-9
-    error = np.divide(np.abs(change), np.abs(calibrated), out=error * scale_g, where=known)
+    score = calibrated(scaled, z / scale_g, _bins(totals.control_kbg.sum((0, 1))))
+    known = np.abs(score) > 1e-9
+    error = np.divide(np.abs(change), np.abs(score), out=error * scale_g, where=known)
     return _by_source(rows, (change, error), totals, about, readouts)
 
 
@@ -206,55 +203,17 @@ def _by_source(
 def _log_ratio(
     seen: np.ndarray, due: np.ndarray, size: np.ndarray, theta_g: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return log(seen / due) and its standard error from the negative binomial."""
+    """Return log(seen / due), without the shift all share, and its error's standard deviation."""
     share = due / due.sum(1, keepdims=True)
-    wider = 1 + share * size[:, None] / theta_g
-    seen, due = seen + PRIOR_COUNTS, due + PRIOR_COUNTS
-    return np.log(seen / due), np.sqrt(wider / np.sqrt(seen * due))
+    change, counting = log_ratio(seen, due)
+    error = np.sqrt((1 + share * size[:, None] / theta_g) * counting)
+    return without_common_shift(change, error), error
 
 
-def common_shift(change_cg: np.ndarray, error_cg: np.ndarray) -> np.ndarray:
-    """Return the change that all readouts of a condition share, [c, 1]: no gene's own effect.
-
-    Counts are shares of a total, so when large genes change all others move against them.
-    """
-    order = np.argsort(change_cg, 1)
-    weight = np.take_along_axis(1 / error_cg**2, order, 1)
-    half = np.cumsum(weight, 1) / weight.sum(1, keepdims=True)
-    at = np.argmax(half >= 0.5, 1)
-    return np.take_along_axis(change_cg, order[np.arange(len(at)), at][:, None], 1)
-
-
-def calibrate(z_cg: np.ndarray, null_sg: np.ndarray, level_g: np.ndarray) -> np.ndarray:
-    """Map scores so that those of the null become standard normal; none is made larger.
-
-    Readouts of like level share a map, and each tail has its own: few counts cannot fall far.
-
-    Args:
-        z_cg: scores.
-        null_sg: scores where nothing was perturbed.
-        level_g: control counts of each readout.
-    """
-    result = z_cg.copy()
-    n_bins = max(1, min(N_BINS, z_cg.shape[1] // 50))
-    ends = np.quantile(level_g, np.linspace(0, 1, n_bins + 1)[1:-1])
-    bins = np.searchsorted(ends, level_g)
-    for b in range(n_bins):
-        mine = bins == b
-        for sign in (1.0, -1.0):
-            sizes = sign * z_cg[:, mine]
-            mapped = sign * tail_map(sign * null_sg[:, mine], np.abs(sizes))
-            result[:, mine] = np.where(sizes > 0, mapped, result[:, mine])
-    return result
-
-
-def tail_map(null: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Map sizes by one tail of a null: that at upper probability q becomes the normal's."""
-    deepest = max(20.0 / null.size, 1e-5)
-    upper = np.geomspace(0.4, min(deepest, 0.3), 25)
-    at = np.maximum.accumulate(np.quantile(null, 1 - upper))
-    ratio = np.minimum(-ndtri(upper) / np.maximum(at, 1e-9), 1.0)
-    return sizes * np.interp(sizes, at, ratio)
+def _bins(level_g: np.ndarray) -> np.ndarray:
+    """Return groups of readouts of like level, which share the shape of their null."""
+    n_bins = max(1, min(N_BINS, len(level_g) // 50))
+    return np.searchsorted(np.quantile(level_g, np.linspace(0, 1, n_bins + 1)[1:-1]), level_g)
 
 
 def singles_of(cells: CellData) -> tuple[list[str], list[str]]:

@@ -7,15 +7,11 @@ import polars as pl
 import torch
 
 from perturbkit.core.condition import CONTROL, Condition, condition_table, conditions_of
+from perturbkit.data.log_ratios import PRIOR_COUNTS, log_ratio, stratum_level
 from perturbkit.models.vae.totals import Totals
 
 if TYPE_CHECKING:
     from perturbkit.models.vae.model import CellVae
-
-STRATUM_COUNTS = 20.0
-"""counts at which a batch's own control level counts as much as its context's"""
-PRIOR_COUNTS = 0.5
-"""added to observed and expected sums"""
 
 
 class Evidence(NamedTuple):
@@ -88,8 +84,7 @@ def control_levels(
     prior = PRIOR_COUNTS * origin_kg.shape[1] if model.likelihood.counts else 1e-3
     base = (sums.sum(1) + prior * origin_kg) / (sizes.sum(1) + prior)[:, None]
     if model.likelihood.counts:
-        due = sizes[..., None] * base[:, None]
-        level = base[:, None] * (sums + STRATUM_COUNTS) / (due + STRATUM_COUNTS)
+        level = base[:, None] * stratum_level(sums, sizes[..., None] * base[:, None])
     else:
         level = (sums + 5 * base[:, None]) / (sizes[..., None] + 5)
     return base, level
@@ -128,10 +123,10 @@ def observed_changes(
     change = difference(model, decoded_cg, origin_kg[context_c], level)
     if model.likelihood.counts:
         share = level / level.sum(1, keepdims=True)
-        seen, due = totals.sum_cg + PRIOR_COUNTS, size_c[:, None] * share + PRIOR_COUNTS
+        y, counting = log_ratio(totals.sum_cg, size_c[:, None] * share)
         size = torch.from_numpy(totals.square_c / np.maximum(size_c, 1e-9))
         wider = model.likelihood.fluctuation(torch.from_numpy(share), size).detach().numpy()
-        y, error = np.log(seen / due), np.sqrt(wider / np.sqrt(seen * due))
+        error = np.sqrt(wider * counting)
     else:
         n = np.maximum(totals.n_cb.sum(1), 1.0)[:, None]
         y, error = totals.sum_cg / n - level, np.sqrt(totals.spread_g / n)

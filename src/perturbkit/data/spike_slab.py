@@ -40,6 +40,8 @@ class RatePrior:
     predictor without clear edges is taken to have none"""
     most: float = MAX_RATE
     """no pair is likelier than this before its data are seen"""
+    counts_itself: bool = True
+    """whether a pair is evidence for the rates that it is judged by"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,9 +191,14 @@ def _rates(probability_kg: np.ndarray, allowed_kg: np.ndarray, prior: RatePrior)
     """Return the prior rate of each pair: overall rate x predictor's factor x response's factor."""
     n = max(int(allowed_kg.sum()), 2)
     mean_rate = max(float(probability_kg.sum()) / n, 1 / n)
-    expected_k = mean_rate * allowed_kg.sum(1)
-    factor_k = (probability_kg.sum(1) + prior.predictor) / (expected_k + prior.predictor)
-    expected_g = mean_rate * (factor_k @ allowed_kg)
-    factor_g = (probability_kg.sum(0) + RESPONSE_PRIOR) / (expected_g + RESPONSE_PRIOR)
-    rate = np.minimum(mean_rate * factor_k[:, None] * factor_g, prior.most)
+    expected_k = mean_rate * allowed_kg.sum(1, keepdims=True)
+    found_k = probability_kg.sum(1, keepdims=True)
+    factor_k = (found_k + prior.predictor) / (expected_k + prior.predictor)
+    expected_g = mean_rate * (factor_k[:, 0] @ allowed_kg)
+    found_g = probability_kg.sum(0)
+    if not prior.counts_itself:
+        found_k, found_g = found_k - probability_kg, found_g - probability_kg
+        factor_k = (found_k + prior.predictor) / (expected_k + prior.predictor)
+    factor_g = (found_g + RESPONSE_PRIOR) / (expected_g + RESPONSE_PRIOR)
+    rate = np.minimum(mean_rate * factor_k * factor_g, prior.most)
     return np.where(allowed_kg, rate, 0.0)
