@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -52,7 +52,7 @@ class Totals:
     two of those that only validate; a part has no parts"""
 
     @classmethod
-    def of(cls, cells: CellData, contexts: Vocabulary, *, counts: bool) -> Self:
+    def of(cls, cells: CellData, contexts: Vocabulary, *, counts: bool) -> "Totals":
         """Sum over every cell of the training conditions, a block at a time.
 
         Args:
@@ -81,7 +81,7 @@ class Totals:
     @classmethod
     def _of_rows(
         cls, cells: CellData, rows: np.ndarray, contexts: Vocabulary, *, counts: bool
-    ) -> tuple[Self, list[np.ndarray]]:
+    ) -> "tuple[Totals, list[np.ndarray]]":
         """Sum over some cells; beside it the totals of each context's control cells."""
         store, profiles = cells.store, cells.profiles
         code = profiles.find(condition_keys(store.conditions))[store.arrays["condition"][rows]]
@@ -138,8 +138,8 @@ class Totals:
     @cached_property
     def halves(self) -> "tuple[Totals, Totals]":
         """Two disjoint halves of each condition's cells."""
-        a, b, c, d = self.quarters or ()
-        return joined(a, c), joined(b, d)
+        parts = self.quarters or ()
+        return joined(*parts[::2]), joined(*parts[1::2])
 
     @cached_property
     def learned(self) -> "Totals":
@@ -159,15 +159,15 @@ class Totals:
         return arrays, {"keys": list(self.keys)}
 
     @classmethod
-    def restore(cls, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> Self:
+    def restore(cls, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> "Totals":
         """Rebuild from `state`."""
         keys, library_kl = tuple(about["keys"]), arrays["library_kl"]
-        parts: list[Any] = [
-            cls(keys=keys, library_kl=library_kl, **{n: arrays[f"part{i}.{n}"] for n in ADDED})
-            for i in range(4)
-        ]
-        own: dict[str, Any] = {n: arrays[n] for n in ADDED}
-        return cls(keys=keys, library_kl=library_kl, quarters=tuple(parts), **own)
+
+        def part(prefix: str) -> Totals:
+            sums: dict[str, Any] = {n: arrays[prefix + n] for n in ADDED}
+            return cls(keys=keys, library_kl=library_kl, **sums)
+
+        return replace(part(""), quarters=tuple(part(f"part{i}.") for i in range(4)))
 
 
 def joined(*parts: Totals) -> Totals:
