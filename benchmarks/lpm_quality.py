@@ -24,8 +24,8 @@ from perturbkit.core.rng import named_rng
 from perturbkit.core.run import Run
 from perturbkit.metrics.bootstrap import draw_weights, interval
 from perturbkit.recipes import verbs
+from perturbkit.recipes.fitted import Fitted
 from perturbkit.recipes.judge import calibration_of
-from perturbkit.recipes.verbs import Fitted
 
 METRIC = "pearson_delta"
 SIMULATED = {"source": "simulated", "options": {"preset": "combinations"}}

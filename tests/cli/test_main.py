@@ -65,7 +65,7 @@ def test_predictions_carry_their_status_and_are_never_zero(fitted: Path, tmp_pat
 
 
 def test_saved_predictions_equal_those_of_the_fit(fitted: Path) -> None:
-    from perturbkit.recipes.verbs import Fitted
+    from perturbkit.recipes.fitted import Fitted
 
     saved = Responses.load(fitted / "responses.parquet")
     again = Fitted.open(fitted).predict(saved.conditions.drop("status", "n_cells"))

@@ -13,6 +13,7 @@ from perturbkit.core.features import Features
 from perturbkit.core.vocabulary import Vocabulary
 from perturbkit.recipes import grid, verbs
 from perturbkit.recipes.embeddings import joined, write_embeddings
+from perturbkit.recipes.fitted import Fitted
 
 SMALL = {
     "screen": {"source": "simulated", "options": {"preset": "tiny"}},
@@ -48,7 +49,7 @@ def test_compounds_are_matched_with_genetic_targets_alone(rng, tmp_path, monkeyp
     from perturbkit.recipes import embeddings
 
     kinds = {n: "drug" if i % 3 == 0 else "ko" for i, n in enumerate(
-        verbs.Fitted.open(run).members[0].encoder.names)}  # fmt: skip
+        Fitted.open(run).members[0].encoder.names)}  # fmt: skip
     monkeypatch.setattr(embeddings, "_kinds", lambda _: kinds)
     rows = write_embeddings(run, tmp_path / "out", 3)
     table = pl.read_csv(tmp_path / "out" / "mechanisms.csv")
@@ -75,7 +76,7 @@ def test_the_grid_in_blocks_equals_the_prediction_at_once(run, tmp_path, monkeyp
     monkeypatch.setattr(grid, "_VALUES_AT_ONCE", 60 * 7)  # seven conditions at a time
     assert cli(["predict", str(run), "--all", "-o", str(tmp_path / "g.h5ad")]) == 0
     written = ad.read_h5ad(tmp_path / "g.h5ad")
-    fitted = verbs.Fitted.open(run)
+    fitted = Fitted.open(run)
     from perturbkit.core.condition import condition_table
 
     whole = fitted.predict(condition_table(grid.grid_conditions(fitted.run)))
@@ -90,7 +91,7 @@ def test_the_grid_in_blocks_equals_the_prediction_at_once(run, tmp_path, monkeyp
 
 
 def test_intervals_reach_files_and_the_summary(run: Path, tmp_path: Path, capsys) -> None:
-    name = verbs.Fitted.open(run).members[0].encoder.names[0]
+    name = Fitted.open(run).members[0].encoder.names[0]
     out = tmp_path / "p.csv"
     assert cli(["predict", str(run), name, "-o", str(out), "--interval", "0.8"]) == 0
     table = pl.read_csv(out)

@@ -25,6 +25,10 @@ def predict(  # noqa: PLR0913, PLR0917  (options of a command)
         Path | None,
         typer.Option(help="A screen whose controls describe contexts that the run never saw."),
     ] = None,
+    unit: Annotated[
+        str | None,
+        typer.Option(help="Unit of --controls where the file states none; default: the run's."),
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="Readouts to name in the summary.")] = 5,
     *,
     every: Annotated[
@@ -34,8 +38,12 @@ def predict(  # noqa: PLR0913, PLR0917  (options of a command)
     """Predict what conditions would do; what the model cannot know is refused, never zero."""
     from perturbkit.cli.tables import print_table
     from perturbkit.recipes import verbs
+    from perturbkit.recipes.experiment import ScreenConfig
     from perturbkit.recipes.summaries import prediction_rows
 
+    if unit is not None and controls is None:
+        message = "--unit is for the file of --controls"
+        raise typer.BadParameter(message)
     if interval is not None and out is None:
         message = "--interval is for files; add --out FILE.csv"
         raise typer.BadParameter(message)
@@ -48,6 +56,7 @@ def predict(  # noqa: PLR0913, PLR0917  (options of a command)
         n_conditions, n_readouts = write_grid(run, out)
         typer.echo(f"wrote {n_conditions} conditions x {n_readouts} readouts to {out}")
         return
+    new = None if controls is None else ScreenConfig(source=str(controls), unit=unit)
     predicted = verbs.predict(
         run,
         conditions or (),
@@ -55,9 +64,9 @@ def predict(  # noqa: PLR0913, PLR0917  (options of a command)
         table=table,
         out=out,
         level=interval,
-        controls=controls,
+        controls=new,
     )
-    origin = verbs.predicted_controls(run, predicted, controls)
+    origin = verbs.predicted_controls(run, predicted, new)
     print_table("predictions", prediction_rows(predicted, origin, top))
     if out is not None:
         typer.echo(f"wrote {out}")

@@ -40,8 +40,8 @@ class Lpm(nn.Module):
     Source:
         Miladinovic et al. 2025, doi:10.1038/s43588-025-00870-1, section "LPM". Deviations: the
         MLP runs on blocks (`GridDecoder`), the network may learn the residual of a closed-form
-        base, and targets that were never seen are predicted from features or refused, where the
-        published code answers with the control.
+        base, and unseen targets are predicted from features, or by the base, or refused, where
+        the published code answers with the control.
     """
 
     def __init__(self, config: LpmConfig, about: Mapping[str, Any]) -> None:
@@ -76,8 +76,7 @@ class Lpm(nn.Module):
             SchemaError: the model was made by its constructor alone.
         """
         if self._base is None:
-            message = "this model was not built on data; use Lpm.build or Lpm.restore"
-            raise SchemaError(message)
+            raise SchemaError("this model was not built on data; use Lpm.build or Lpm.restore")
         return self._base
 
     @classmethod
@@ -192,16 +191,20 @@ class Lpm(nn.Module):
         return self.decoder(row, self.readout(columns))
 
     def with_controls(self, measured: Responses) -> Self:
-        """Return the model with the control profiles of further contexts, which it then answers.
+        """Return the model that also answers contexts by their control profiles.
 
         Raises:
-            SchemaError: the model knows contexts by symbol alone.
+            SchemaError: the model knows contexts by symbol alone, or the unit differs.
+            UnknownNameError: a readout of the model was not measured.
         """
         if self.controls is None:
             message = (
                 "this model knows contexts by symbol alone; fit with --set "
                 "model.context_from=control to predict others from their control profile"
             )
+            raise SchemaError(message)
+        if measured.unit != self.unit:
+            message = f"the controls are in {measured.unit} and the model in {self.unit}"
             raise SchemaError(message)
         other = copy(self)
         other.controls = self.controls.with_new(measured.with_readouts(self.readouts))

@@ -12,7 +12,8 @@ from perturbkit.core.rng import named_rng
 from perturbkit.core.run import Run
 from perturbkit.models import MODELS
 from perturbkit.models.cells import PredictedCells, joined_cells
-from perturbkit.recipes.verbs import Fitted, conditions_asked
+from perturbkit.recipes.fitted import Fitted
+from perturbkit.recipes.verbs import conditions_asked
 
 
 def predict_cells(

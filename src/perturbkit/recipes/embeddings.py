@@ -17,7 +17,7 @@ from perturbkit.core.run import Run
 from perturbkit.core.vocabulary import Vocabulary
 from perturbkit.models.lpm import Lpm
 from perturbkit.models.lpm_embeddings import embedding_table
-from perturbkit.recipes.verbs import Fitted
+from perturbkit.recipes.fitted import Fitted
 from perturbkit.report.figures import MODEL, draw, shorten
 
 Which = Literal["perturbation", "context", "readout"]

@@ -13,7 +13,7 @@ from perturbkit.core.errors import FileError
 from perturbkit.core.files import atomic_path
 from perturbkit.core.responses import Responses
 from perturbkit.core.run import Run
-from perturbkit.recipes.verbs import Fitted
+from perturbkit.recipes.fitted import Fitted
 
 _VALUES_AT_ONCE = 4_000_000
 """predicted values held at a time: 16 MB for each member"""

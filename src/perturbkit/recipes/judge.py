@@ -11,7 +11,7 @@ from perturbkit.core.run import Run
 from perturbkit.data.splits import Split
 from perturbkit.metrics.score import score
 from perturbkit.metrics.uncertainty import calibration
-from perturbkit.recipes.verbs import Fitted
+from perturbkit.recipes.fitted import Fitted
 
 
 def calibration_of(run: str | Path | Run) -> pl.DataFrame | None:

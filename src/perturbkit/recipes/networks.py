@@ -42,7 +42,7 @@ def screen_of_run(source: str | Path, *, impute: bool = False) -> tuple[Screen, 
     Returns:
         The screen of profiles, and the targets whose perturbation was measured.
     """
-    from perturbkit.recipes.verbs import Fitted
+    from perturbkit.recipes.fitted import Fitted
 
     fitted = Fitted.open(source)
     about = fitted.run.config["screen"]
@@ -103,7 +103,7 @@ def network_of(
         if is_learned(method):
             return learned_network(screen, method, rng, max_fdr=max_fdr, n_edges=n_edges)
         return explain(screen, method=method, rng=rng, max_fdr=max_fdr, n_edges=n_edges)
-    from perturbkit.recipes.verbs import Fitted
+    from perturbkit.recipes.fitted import Fitted
 
     model = Fitted.open(Run.open(source)).members[0]
     if isinstance(model, LearnsGraph):

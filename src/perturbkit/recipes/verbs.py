@@ -1,7 +1,6 @@
 """The verbs: load, fit, predict, score, report. The Python API and the command line call these."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,8 @@ from perturbkit.metrics.score import Scores
 from perturbkit.metrics.score import score as score_responses
 from perturbkit.models import MODELS
 from perturbkit.models.baselines_for import baselines_for
-from perturbkit.models.from_file import model_card
 from perturbkit.recipes.experiment import Experiment, ScreenConfig
+from perturbkit.recipes.fitted import Fitted, contexts_of
 from perturbkit.recipes.opening import open_source
 from perturbkit.recipes.side_information import fit_data
 from perturbkit.recipes.strata import with_subgroups
@@ -38,8 +37,6 @@ from perturbkit.recipes.tables import read_table, write_responses, write_table
 from perturbkit.report.html import write_report
 from perturbkit.train.profiles import FitData, MemberPlan, fit_members
 from perturbkit.train.store import (
-    load_members,
-    load_uncertainty,
     save_members,
     save_uncertainty,
 )
@@ -162,45 +159,6 @@ def _fit_baselines(
             watch("baselines", i + 1, len(cards))
 
 
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """A run's model, ready to predict."""
-
-    run: Run
-    members: list[Any]
-    uncertainty: Uncertainty | None = None
-    """how far its predictions may be off; None without conditions to calibrate it on"""
-
-    @classmethod
-    def open(cls, run: str | Path | Run) -> "Fitted":
-        """Read the model of a finished run."""
-        opened = run if isinstance(run, Run) else Run.open(run)
-        opened.require_finished()
-        kind = str(opened.config["model"]["kind"])
-        return cls(opened, load_members(opened, model_card(kind)), load_uncertainty(opened))
-
-    def with_controls(self, screen: str | Path) -> "Fitted":
-        """Return the model that also answers contexts described by the controls of a screen.
-
-        Raises:
-            SchemaError: the model takes no control profiles, or the screen lacks readouts.
-        """
-        kind = self.run.config["model"]["kind"]
-        if not all(hasattr(m, "with_controls") for m in self.members):
-            message = f"{kind} takes no control profiles; fit lpm with model.context_from=control"
-            raise SchemaError(message)
-        opened = open_source(ScreenConfig(source=str(screen)), 0)
-        measured = opened.truth(named_rng(0, "halves"))
-        return replace(self, members=[m.with_controls(measured) for m in self.members])
-
-    def predict(self, conditions: pl.DataFrame) -> Responses:
-        """Predict conditions with every member, with intervals where these are calibrated."""
-        predicted = Responses.stack([m.predict(conditions) for m in self.members])
-        if self.uncertainty is None:
-            return predicted
-        return replace(predicted, spread=self.uncertainty.spread(predicted))
-
-
 def predict(
     run: str | Path | Run,
     conditions: Sequence[str] | pl.DataFrame = (),
@@ -209,14 +167,15 @@ def predict(
     table: Path | None = None,
     out: Path | None = None,
     level: float | None = None,
-    controls: Path | None = None,
+    controls: str | Path | ScreenConfig | None = None,
 ) -> Responses:
     """Predict any conditions from a saved run alone.
 
     Args:
         run: the run or its folder.
         conditions: notations, or a table with the columns of CONDITION_SCHEMA.
-        contexts: where to predict the notations; by default in every context of the run.
+        contexts: where to predict the notations; by default in every context of the run, or with
+            `controls` in the contexts that these describe and the run has not seen.
         table: a CSV or Parquet file of further conditions.
         out: where to write the predictions: .csv and .tsv hold the mean, .parquet all members.
         level: write a row for each value, with the interval of this level as low and high.
@@ -235,7 +194,7 @@ def predict(
     fitted = Fitted.open(run)
     if controls is not None:
         fitted = fitted.with_controls(controls)
-    asked = conditions_asked(fitted.run, conditions, contexts, table)
+    asked = conditions_asked(fitted.run, conditions, contexts or fitted.new_contexts, table)
     predicted = fitted.predict(asked)
     if out is not None:
         write_responses(predicted, Path(out), level)
@@ -243,7 +202,9 @@ def predict(
 
 
 def predicted_controls(
-    run: str | Path | Run, predicted: Responses, controls: Path | None = None
+    run: str | Path | Run,
+    predicted: Responses,
+    controls: str | Path | ScreenConfig | None = None,
 ) -> np.ndarray:
     """Return what the run says of each condition's control, [c, g]; zero in relative units."""
     if predicted.unit in RELATIVE_UNITS:
@@ -270,7 +231,7 @@ def conditions_asked(
     if isinstance(conditions, pl.DataFrame):
         parts.append(condition_table(conditions_of(conditions)))
     else:
-        places = contexts or _contexts(run)
+        places = contexts or contexts_of(run)
         parsed = [Condition.parse(n, context=x) for x in places for n in conditions]
         parts.append(condition_table(parsed))
     if table is not None:
@@ -280,12 +241,6 @@ def conditions_asked(
         message = "no condition to predict; name some, as JAK2 or A+B or drug@10uM, or a --table"
         raise SchemaError(message)
     return asked
-
-
-def _contexts(run: Run) -> list[str]:
-    from perturbkit.core.files import read_json
-
-    return list(read_json(run.path / "data.json")["contexts"])
 
 
 def score(

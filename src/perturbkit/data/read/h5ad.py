@@ -173,7 +173,8 @@ def stated_unit(adata: ad.AnnData, unit: str | None, where: str) -> str:
     if not found:
         message = (
             f"{where} does not state its unit, which is never guessed; the values look like "
-            f"{looks_like(adata.X)}: state --unit with one of {', '.join(UNITS)}"
+            f"{looks_like(adata.X)}: state --unit with one of {', '.join(UNITS)} "
+            "(fit: --set screen.unit=UNIT)"
         )
         raise UnitError(message)
     return found
