@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from perturbkit.models.nn.attention import attend
+from perturbkit.models.nn import attention
 from perturbkit.models.nn.sentence import SoftBins, draw_hidden, sentences
 from perturbkit.models.nn.transformer import SetTransformer
 
@@ -14,31 +14,30 @@ def made(rng: np.random.Generator, **settings) -> SetTransformer:
     return SetTransformer(16, 2, 32, 2, rng, **settings)
 
 
-@pytest.mark.parametrize("n_queries", [1, 9])
-def test_products_are_attention_with_its_gradients(n_queries: int) -> None:
+@pytest.mark.parametrize("at_once", [2**20, 81, 200])
+def test_products_are_attention_with_its_gradients(monkeypatch, at_once: int) -> None:
+    monkeypatch.setattr(attention, "_AT_ONCE", at_once)  # all heads, one, and two of three at once
     generator = torch.Generator().manual_seed(0)
-    shapes = ((3, 2, n_queries, 8), (3, 2, 9, 8), (3, 2, 9, 8))
-    ours = [torch.randn(s, generator=generator, requires_grad=True) for s in shapes]
-    theirs = [x.detach().clone().requires_grad_() for x in ours]
-    out, exact = attend(*ours), functional.scaled_dot_product_attention(*theirs)
+    packed = torch.randn(2, 9, 3, 3, 8, generator=generator, requires_grad=True)
+    other = packed.detach().clone().requires_grad_()
+    query, key, value = (x.transpose(1, 2) for x in other.unbind(2))
+    out = attention.self_attend(packed)
+    exact = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2)
     torch.testing.assert_close(out, exact)
     weight = torch.randn(exact.shape, generator=generator)
     (out * weight).sum().backward()
     (exact * weight).sum().backward()
-    for x, y in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(x.grad, y.grad)
+    torch.testing.assert_close(packed.grad, other.grad)
 
 
 def test_attention_that_is_computed_again_has_the_same_gradients(monkeypatch) -> None:
-    from perturbkit.models.nn import attention
-
-    x = torch.randn(2, 2, 7, 8, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(2, 7, 3, 2, 8, generator=torch.Generator().manual_seed(0))
     gradients = []
     for kept in (10**9, 0):
         monkeypatch.setattr(attention, "_KEPT", kept)
-        query = x.clone().requires_grad_()
-        attend(query, query * 2, query + 1).square().sum().backward()
-        gradients.append(query.grad)
+        packed = x.clone().requires_grad_()
+        attention.self_attend(packed).square().sum().backward()
+        gradients.append(packed.grad)
     torch.testing.assert_close(*gradients)
 
 
@@ -57,10 +56,20 @@ def test_pads_change_nothing(rng: np.random.Generator) -> None:
     torch.testing.assert_close(net(wide, mask)[:, :6], net(x), rtol=1e-4, atol=1e-5)
 
 
-def test_reading_only_the_first_tokens_gives_the_same(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("padded", [False, True])
+def test_reading_only_the_first_tokens_gives_the_same(
+    rng: np.random.Generator, *, padded: bool
+) -> None:
     net = made(rng)
     x = torch.randn(2, 9, 16)
-    torch.testing.assert_close(net(x, None, 2), net(x)[:, :2], rtol=1e-4, atol=1e-5)
+    mask = torch.arange(9)[None].expand(2, -1) < 7 if padded else None
+    gradients = []
+    for out in (net(x, mask, 2), net(x, mask)[:, :2]):
+        net.zero_grad()
+        out.square().sum().backward()
+        gradients.append([out.detach(), *(p.grad for p in net.parameters())])
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
 def test_checkpointing_gives_the_same_gradients() -> None:

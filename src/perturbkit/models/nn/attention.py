@@ -1,4 +1,4 @@
-"""Attention of queries to tokens: torch's fused kernel, and a faster way to train on CPUs."""
+"""Attention of tokens to each other: torch's fused kernel, and a faster way to train on CPUs."""
 
 from typing import Any
 
@@ -6,70 +6,110 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_AT_ONCE = 4_000_000
-"""weights computed at once"""
+_AT_ONCE = 2**20
+"""weights computed at once: as many as stay in a core's cache"""
 _KEPT = 32_000_000
 """weights kept for the backward pass; more are computed again"""
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, mask_bn: Tensor | None = None) -> Tensor:
-    """Return softmax(q k' / sqrt(d)) v, [b, heads, q, d].
+def self_attend(packed: Tensor, mask_bn: Tensor | None = None) -> Tensor:
+    """Return softmax(q k' / sqrt(d)) v of every token, [b, n, heads, d].
 
     On CPUs the fused kernel's backward pass takes several times the time of plain matrix products
     in bfloat16, so training goes through these.
 
     Args:
-        query: [b, heads, q, d].
-        key: [b, heads, n, d].
-        value: [b, heads, n, d].
+        packed: queries, keys and values, [b, n, 3, heads, d].
         mask_bn: which tokens are there.
     """
-    if mask_bn is None and query.device.type == "cpu" and query.requires_grad:
-        flat = (x.flatten(0, 1).contiguous() for x in (query, key, value))
-        return _Products.apply(*flat).view_as(query)
+    if mask_bn is None and packed.device.type == "cpu" and packed.requires_grad:
+        return _products(packed)
     allowed = None if mask_bn is None else mask_bn[:, None, None, :]
-    return functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
-
-
-def _weights(query: Tensor, key: Tensor) -> Tensor:
-    return (query @ key.transpose(1, 2)).mul_(query.shape[-1] ** -0.5).softmax(-1)
+    query, key, value = (x.transpose(1, 2) for x in packed.unbind(2))
+    out = functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+    return out.transpose(1, 2)
 
 
 class _Products(torch.autograd.Function):
-    """Attention by matrix products over a few heads at a time, [heads, q, d]."""
+    """Attention of [b, n, 3, heads, d] by matrix products over a few heads of a cell at a time.
+
+    Scratch is used again and again: fresh memory of this size costs more than the products.
+    """
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        out = torch.empty_like(query)
-        size = query.shape[1] * key.shape[1]
-        step = max(1, _AT_ONCE // size)
-        keep = len(query) * size <= _KEPT
-        kept = []
+    def forward(ctx: Any, packed: Tensor) -> Tensor:
+        packed = packed.contiguous()
+        out = torch.empty_like(packed[:, :, 0])
+        parts = _parts(packed)
+        scores = _scratch(packed)
+        keep = len(packed) * packed.shape[3] * packed.shape[1] ** 2 <= _KEPT
+        kept = packed.new_empty(len(parts), *scores.shape) if keep else None
         # under autocast softmax would leave bfloat16, and with it the speed
         with torch.autocast("cpu", enabled=False):
-            for low in range(0, len(query), step):
-                part = slice(low, low + step)
-                weights = _weights(query[part], key[part])
-                torch.bmm(weights, value[part], out=out[part])
-                kept += [weights] if keep else []
-        ctx.step = step
-        ctx.save_for_backward(query, key, value, *kept)
+            for i, (cell, heads) in enumerate(parts):
+                query, key, value = _of(packed, cell, heads)
+                weights = scores[: len(query)] if kept is None else kept[i, : len(query)]
+                _weigh(query, key, scores[: len(query)], weights)
+                torch.bmm(weights, value, out=_head_first(out[cell, :, heads]))
+        ctx.save_for_backward(packed, *([] if kept is None else [kept]))
         return out
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        query, key, value, *kept = ctx.saved_tensors
-        (d_out,) = gradients
-        d_out = d_out.contiguous().to(query.dtype)
-        d_query, d_key, d_value = (torch.empty_like(x) for x in (query, key, value))
-        scale = query.shape[-1] ** -0.5
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        packed, *kept = ctx.saved_tensors
+        d_out = gradients[0].to(packed.dtype)
+        d_packed = torch.empty_like(packed)
+        scores, d_scores = _scratch(packed), _scratch(packed)
+        scale = packed.shape[-1] ** -0.5
         with torch.autocast("cpu", enabled=False):
-            for i, low in enumerate(range(0, len(query), ctx.step)):
-                part = slice(low, low + ctx.step)
-                weights = kept[i] if kept else _weights(query[part], key[part])
-                torch.bmm(weights.transpose(1, 2), d_out[part], out=d_value[part])
-                d_weights = d_out[part] @ value[part].transpose(1, 2)
-                d_scores = torch._softmax_backward_data(d_weights, weights, -1, weights.dtype)
-                torch.bmm(d_scores, key[part], out=d_query[part])
-                torch.bmm(d_scores.transpose(1, 2), query[part], out=d_key[part])
-        return d_query.mul_(scale), d_key.mul_(scale), d_value
+            for i, (cell, heads) in enumerate(_parts(packed)):
+                query, key, value = _of(packed, cell, heads)
+                n = len(query)
+                weights = kept[0][i, :n] if kept else scores[:n]
+                if not kept:
+                    _weigh(query, key, weights, weights)
+                d_query, d_key, d_value = _of(d_packed, cell, heads)
+                d_gathered = _head_first(d_out[cell, :, heads])
+                torch.bmm(weights.transpose(1, 2), d_gathered, out=d_value)
+                torch.bmm(d_gathered, value.transpose(1, 2), out=d_scores[:n])
+                torch._softmax_backward_data(
+                    d_scores[:n], weights, -1, weights.dtype, grad_input=d_scores[:n]
+                )
+                torch.bmm(d_scores[:n], key, out=d_query)
+                torch.bmm(d_scores[:n].transpose(1, 2), query, out=d_key)
+        d_packed[:, :, :2] *= scale
+        return d_packed
+
+
+@torch.compiler.disable
+def _products(packed: Tensor) -> Tensor:
+    return _Products.apply(packed)
+
+
+def _parts(packed: Tensor) -> list[tuple[int, slice]]:
+    """Return cells and heads that are computed together."""
+    _, n, _, n_heads, _ = packed.shape
+    step = max(1, min(n_heads, _AT_ONCE // n**2))
+    return [(cell, slice(low, low + step))
+            for cell in range(len(packed)) for low in range(0, n_heads, step)]  # fmt: skip
+
+
+def _scratch(packed: Tensor) -> Tensor:
+    _, n, _, n_heads, _ = packed.shape
+    return packed.new_empty(max(1, min(n_heads, _AT_ONCE // n**2)), n, n)
+
+
+def _of(packed: Tensor, cell: int, heads: slice) -> tuple[Tensor, Tensor, Tensor]:
+    """Return views of the queries, keys and values of some heads, [heads, n, d] each."""
+    query, key, value = (_head_first(x) for x in packed[cell, :, :, heads].unbind(1))
+    return query, key, value
+
+
+def _head_first(x_nhd: Tensor) -> Tensor:
+    return x_nhd.transpose(0, 1)
+
+
+def _weigh(query: Tensor, key: Tensor, scores: Tensor, weights: Tensor) -> None:
+    """Write softmax(q k' / sqrt(d)) to `weights`; `scores` may be the same memory."""
+    torch.bmm(query * query.shape[-1] ** -0.5, key.transpose(1, 2), out=scores)
+    torch.softmax(scores, -1, out=weights)

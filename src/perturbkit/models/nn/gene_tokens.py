@@ -97,17 +97,29 @@ class GeneTokens(nn.Module):
 
     def forward(self, which: Tensor | None = None) -> Tensor:
         """Return the tokens of some genes, by positions in `names`; all by default, [g, d]."""
-        parts = []
-        if self.features.shape[1]:
-            # unit vectors of many numbers are tiny; this is their usual size
-            parts.append(self._rows(self.features, which) * self.features.shape[1] ** 0.5)
-        if self.graph is not None:
-            parts.append(self._rows(self.graph(), which))
-        learned = self._rows(self.is_learned, which)[:, None]
-        token = self._rows(self.own, which) * learned
+        few = which is not None and 2 * len(which) < len(self.names)
+        early, late = (which, None) if few else (None, which)
+        learned = self._rows(self.is_learned, early)[:, None]
+        token = self._rows(self.own, early) * learned
         if self.project is not None:
-            token = token + self.project(torch.cat(parts, -1))
-        return self.norm(functional.silu(token))
+            token = token + self._known(early)
+        return self._rows(self.norm(functional.silu(token)), late)
+
+    def _known(self, which: Tensor | None) -> Tensor:
+        """Return what features and networks say, projected, [g, d]."""
+        assert self.project is not None
+        token_dim = self.features.shape[1]
+        of_features, of_graph = self.project.weight.split_with_sizes(
+            [token_dim, self.project.in_features - token_dim], 1
+        )
+        known = self.project.bias
+        if token_dim:
+            # unit vectors of many numbers are tiny; this is their usual size
+            features = self._rows(self.features, which)
+            known = known + functional.linear(features, of_features * token_dim**0.5)
+        if self.graph is not None:
+            known = known + functional.linear(self._rows(self.graph(), which), of_graph)
+        return known
 
     @staticmethod
     def _rows(table: Tensor, which: Tensor | None) -> Tensor:

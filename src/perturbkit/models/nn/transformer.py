@@ -7,7 +7,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from perturbkit.core.rng import torch_generator
-from perturbkit.models.nn.attention import attend
+from perturbkit.models.nn.attention import self_attend
 from perturbkit.models.nn.graph import linear
 
 
@@ -21,15 +21,31 @@ class Attention(nn.Module):
         self.key_value = linear(width, 2 * width, generator)
         self.out = linear(width, width, generator)
 
-    def forward(self, query_bqd: Tensor, seen_bnd: Tensor, mask_bn: Tensor | None) -> Tensor:
-        """Return what each query gathers from the tokens seen, [b, q, d]."""
-        q = self._heads(self.query(query_bqd))
-        k, v = (self._heads(x) for x in self.key_value(seen_bnd).chunk(2, -1))
-        gathered = attend(q, k, v, mask_bn)
-        return self.out(gathered.transpose(1, 2).flatten(-2))
+    def forward(self, x_bnd: Tensor, mask_bn: Tensor | None, n_read: int = 0) -> Tensor:
+        """Return what the first `n_read` tokens (0: all) gather from all of them, [b, q, d]."""
+        if n_read:
+            return self.out(self._few(x_bnd, mask_bn, n_read))
+        weight = torch.cat([self.query.weight, self.key_value.weight])
+        bias = torch.cat([self.query.bias, self.key_value.bias])
+        packed = functional.linear(x_bnd, weight, bias).unflatten(-1, (3, self.n_heads, -1))
+        return self.out(self_attend(packed, mask_bn).flatten(-2))
 
-    def _heads(self, x_bnd: Tensor) -> Tensor:
-        return x_bnd.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+    def _few(self, x_bnd: Tensor, mask_bn: Tensor | None, n_read: int) -> Tensor:
+        """Project a few queries back rather than every token forwards, which is the same.
+
+        q (W x) = (W' q) x, and sum a (W x) = W sum a x; the bias of the keys moves all scores of a
+        query alike, which softmax does not feel.
+        """
+        x = lowered(x_bnd)
+        to_key, to_value = self.key_value.weight.unflatten(0, (2, self.n_heads, -1))
+        query = self.query(x[:, :n_read]).unflatten(-1, (self.n_heads, -1))
+        asked = torch.einsum("bqhe,hed->bqhd", query, to_key) * query.shape[-1] ** -0.5
+        scores = asked.flatten(1, 2) @ x.transpose(1, 2)
+        if mask_bn is not None:
+            scores = scores.masked_fill(~mask_bn[:, None], -torch.inf)
+        gathered = (scores.softmax(-1) @ x).unflatten(1, (n_read, self.n_heads))
+        bias = self.key_value.bias[len(self.key_value.bias) // 2 :]
+        return torch.einsum("bqhd,hed->bqhe", gathered, to_value).flatten(-2) + bias
 
 
 class Layer(nn.Module):
@@ -46,9 +62,8 @@ class Layer(nn.Module):
 
     def forward(self, x_bnd: Tensor, mask_bn: Tensor | None, n_read: int = 0) -> Tensor:
         """Return the tokens updated; with `n_read`, only the first so many, from all."""
-        seen = self.norm(x_bnd)
-        x, query = (x_bnd[:, :n_read], seen[:, :n_read]) if n_read else (x_bnd, seen)
-        x = x + self.drop(self.attention(query, seen, mask_bn))
+        x = x_bnd[:, :n_read] if n_read else x_bnd
+        x = x + self.drop(self.attention(self.norm(x_bnd), mask_bn, n_read))
         hidden = functional.gelu(self.up(self.norm_after(x)))
         return x + self.drop(self.down(hidden))
 
@@ -94,7 +109,7 @@ class SetTransformer(nn.Module):
             n_read: how many of the first tokens the caller reads; the last layer then computes
                 no others, which changes nothing else. 0 for all.
         """
-        last = len(self.layers) - 1
+        x_bnd, last = lowered(x_bnd), len(self.layers) - 1
         for i, layer in enumerate(self.layers):
             read = n_read if i == last else 0
             if self.checkpointing and self.training:
@@ -102,3 +117,10 @@ class SetTransformer(nn.Module):
             else:
                 x_bnd = layer(x_bnd, mask_bn, read)
         return self.norm(x_bnd)
+
+
+def lowered(x: Tensor) -> Tensor:
+    """Return `x` in the precision that autocast multiplies in, so that what is added follows."""
+    device = x.device.type
+    enabled = torch.is_autocast_enabled(device)
+    return x.to(torch.get_autocast_dtype(device)) if enabled else x
