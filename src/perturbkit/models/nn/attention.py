@@ -23,7 +23,9 @@ def self_attend(packed: Tensor, mask_bn: Tensor | None = None) -> Tensor:
         mask_bn: which tokens are there.
     """
     if mask_bn is None and packed.device.type == "cpu" and packed.requires_grad:
-        return _products(packed)
+        # loops over cells, which a compiler would unroll
+        products: Any = torch.compiler.disable(_Products.apply)
+        return products(packed)
     allowed = None if mask_bn is None else mask_bn[:, None, None, :]
     query, key, value = (x.transpose(1, 2) for x in packed.unbind(2))
     out = functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
@@ -79,11 +81,6 @@ class _Products(torch.autograd.Function):
                 torch.bmm(d_scores[:n].transpose(1, 2), query, out=d_key)
         d_packed[:, :, :2] *= scale
         return d_packed
-
-
-@torch.compiler.disable
-def _products(packed: Tensor) -> Tensor:
-    return _Products.apply(packed)
 
 
 def _parts(packed: Tensor) -> list[tuple[int, slice]]:
