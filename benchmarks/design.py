@@ -6,7 +6,9 @@ for the prior. Five rounds of 128. Knowledge, never mixed:
   networks    STRING, hu.MAP, Reactome, GO, the list of essential genes;
   all         also changed genes in K562 (another study, cell and readout; never on itself) and the
               6,349 genes that OP3 reports in blood cells, as "expressed";
-  same_study  also the other screen of the same study (IFNG for IL2 and the reverse).
+  other_screens  `all`, and the screens of the other studies, whose weight the outcomes of
+              the campaign decide (`graph_kernels` alone uses them);
+  same_study  `all`, and the other screen of the same study (IFNG for IL2 and the reverse).
 Seeds: policies that start by chance share the first batch of a seed; a policy without chance is
 run once; slow (`--slow-seeds`) and costly policies (`--costly-seeds`; 0 leaves them out) say so
 in the column seeds. One row of JSON for each screen and policy, appended to `--out` too; what is
@@ -19,7 +21,7 @@ import argparse
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +32,10 @@ from perturbkit.design.knowledge import Knowledge, knowledge_of
 from perturbkit.design.policy import POLICIES
 from perturbkit.design.replay import ReplayPlan, replay_policy, summarise
 from perturbkit.design.surrogate import SURROGATES
-from perturbkit.design.tables import STUDIES, HitTable, open_replay, read_essentials
+from perturbkit.design.tables import STUDIES, HitTable, open_replay, read_essentials, size_by_gene
 
-SCREENS = ("ifng", "il2", "sanchez", "nk", "sars_cov_2")
+SCREENS: tuple[str, ...] = ("ifng", "il2", "sanchez", "nk", "sars_cov_2")
+SCREENS_AND_K562 = (*SCREENS, "replogle_k562")
 SISTER = {"ifng": "il2", "il2": "ifng"}
 STATIC = ("random", "essentials", "degree", "page_rank", "coverage", "prior")
 SLOW = (
@@ -43,28 +46,30 @@ COSTLY = ("deep_kernel", "botorch_greedy", "botorch_thompson", "lpm_greedy", "lp
 LEADING = (*STATIC, "warm_ridge", "warm_gp", "warm_kernels", "warm_kernels_ucb", "warm_kernels_hit")
 
 
+KINDS = ("networks", "all", "other_screens", "same_study")
+
+
 class Bench:
-    """Screens, and what is known of their genes, computed once for all pools."""
+    """Screens, and what is known of the genes of their pools."""
 
     def __init__(self, data: Path, screens: list[str], *, essentials: bool) -> None:
         self.essential = read_essentials(data / "screens" / "CEGv2.txt")
-        names = {*screens, *(SISTER[s] for s in screens if s in SISTER), "replogle_k562"}
-        self.whole = {s: open_replay(s, data) for s in sorted(names)}
+        self.whole = {s: open_replay(s, data) for s in SCREENS_AND_K562}
         barred: set[str] = set() if essentials else self.essential
-        self.table = {s: t.without(barred) for s, t in self.whole.items()}
+        self.table = {s: self.whole[s].without(barred) for s in screens}
         with np.load(data / "op3" / "op3_signed_ranks_B_NK_T.npz", allow_pickle=False) as file:
             self.expressed = frozenset(file["genes"].tolist())
-        genes = sorted(set().union(*(t.conditions for t in self.whole.values())))
-        self.position = {g: i for i, g in enumerate(genes)}
-        networks, sets = read_networks(data / "graphs")
-        self.union = knowledge_of(
-            genes, networks, sets, named_rng(0, "knowledge"), essentials=self.essential
-        )
+        self.networks = read_networks(data / "graphs")
+        self.of_networks: dict[tuple[str, ...], Knowledge] = {}
 
     def knowledge(self, screen: str, table: HitTable, kind: str) -> Knowledge:
-        """What is known of a pool; `kind` is one of the three above."""
-        pool = list(table.conditions)
-        known = self.union.select(np.array([self.position[g] for g in pool]))
+        """What is known of a pool, and of no other; `kind` is one of the four above."""
+        pool = table.conditions
+        if pool not in self.of_networks:
+            rng = named_rng(0, "knowledge")
+            known = knowledge_of(pool, *self.networks, rng, essentials=self.essential)
+            self.of_networks[pool] = known
+        known = self.of_networks[pool]
         if kind == "networks":
             return known
         if screen != "replogle_k562":
@@ -72,13 +77,23 @@ class Bench:
         if kind == "same_study":
             size = np.abs(self.score(SISTER[screen], pool))
             known = known.with_earlier("the other screen of the study", size)
+        if kind == "other_screens":
+            for other in SCREENS:
+                if study_of(other) != study_of(screen):
+                    sizes = size_by_gene(self.whole[other])
+                    values = np.array([sizes.get(g, np.nan) for g in pool])
+                    known = known.with_other(other, values)
         return known.with_expressed("expressed in blood cells", self.expressed, pool)
 
-    def score(self, screen: str, pool: list[str]) -> np.ndarray:
+    def score(self, screen: str, pool: Sequence[str]) -> np.ndarray:
         """Scores of another screen for a pool, NaN where it has none."""
         table = self.whole[screen]
         value = dict(zip(table.conditions, table.score_c, strict=True))
         return np.array([value.get(g, np.nan) for g in pool])
+
+
+def study_of(screen: str) -> str:
+    return STUDIES.get(screen.upper(), screen)
 
 
 def seeds_of(name: str, options: argparse.Namespace) -> int:
@@ -123,9 +138,7 @@ def choose(path: Path) -> list[dict]:
     value = {(r["screen"], r["policy"]): r for r in rows if r["screen"] in SCREENS}
     found = []
     for screen in SCREENS:
-        others = [
-            s for s in SCREENS if STUDIES.get(s.upper(), s) != STUDIES.get(screen.upper(), screen)
-        ]
+        others = [s for s in SCREENS if study_of(s) != study_of(screen)]
         names = {p for s, p in value if s == screen}
         names = {n for n in names if all((s, n) in value for s in others)}
 
@@ -147,7 +160,7 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--screen", action="append")
     parser.add_argument("--policy", action="append", help="default: the leading ones")
     parser.add_argument("--all-policies", action="store_true")
-    parser.add_argument("--knowledge", choices=["networks", "all", "same_study"], default="all")
+    parser.add_argument("--knowledge", choices=KINDS, default="all")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--seeds", type=int, default=20)

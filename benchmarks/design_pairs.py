@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from perturbkit.core.rng import named_rng
-from perturbkit.design.gather import gather
+from perturbkit.design.gather import Hints, gather
 from perturbkit.design.pairs import PairPool, members_of
 from perturbkit.design.policy import POLICIES, Policy
 from perturbkit.design.replay import ReplayPlan, replay_policy, summarise
@@ -41,7 +41,8 @@ def main(argv: list[str] | None = None) -> dict:
     table = open_replay("horlbeck", options.data)
     genes, member_c2 = members_of(table.conditions)
     essential = read_essentials(options.data / "screens" / "CEGv2.txt")
-    known = gather(genes, options.data / "graphs", named_rng(0, "knowledge"), essential)
+    rng = named_rng(0, "knowledge")
+    known = gather(genes, options.data / "graphs", rng, Hints(essentials=essential))
     pool = PairPool(member_c2, known)
     pairs = pool.knowledge()
     policies = {

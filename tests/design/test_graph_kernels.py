@@ -44,6 +44,7 @@ def test_kernels_are_semidefinite_and_their_diagonals_are_right():
 
 def test_the_posterior_is_that_of_scikit_learn_for_the_same_covariance():
     known = known_of()
+    assert known.scores_cs is not None
     outcome = np.where(np.arange(60) < 30, known.prior_c + known.scores_cs[:, 0], np.nan)
     mean, deviation = posterior(known, outcome)
     rows, every = np.arange(30), np.arange(60)
@@ -94,7 +95,34 @@ def test_expressed_genes_enter_the_prior_and_a_list_of_nothing_is_refused():
     pool = [f"G{i}" for i in range(60)]
     more = known.with_expressed("blood", pool[:20], pool)
     assert more.prior_c[:20].mean() > known.prior_c[:20].mean()
+    assert more.scores_cs is not None
     assert more.scores_cs.shape == (60, 3)
     assert more.says[-1] == "blood"
     with pytest.raises(SchemaError, match="none or all"):
         known.with_expressed("blood", ["nope"], pool)
+
+
+def test_a_screen_of_another_readout_counts_as_much_as_the_outcomes_say():
+    rng = np.random.default_rng(1)
+    known = known_of(200)
+    size = rng.normal(size=200)
+    size[150:160] = np.nan
+    more = known.with_other("tau", size)
+    assert np.array_equal(more.prior_c, known.prior_c)
+    assert more.others_cs is not None
+    assert (more.others_cs[150:160] == 0).all()
+    twice = more.with_other("nk", rng.normal(size=200)).select(np.arange(50))
+    assert twice.others_cs is not None
+    assert twice.others_cs.shape == (50, 2)
+    outcome = np.where(np.arange(200) < 80, np.nan_to_num(size), np.nan)
+    unseen = np.r_[80:150, 160:200]
+
+    def agreement(k: Knowledge, shown: np.ndarray) -> float:
+        return float(np.corrcoef(posterior(k, shown)[0][unseen], size[unseen])[0, 1])
+
+    assert agreement(more, outcome) > max(0.8, agreement(known, outcome) + 0.5)
+    # outcomes that have nothing to do with it leave it next to no weight
+    other = np.where(np.arange(200) < 80, known.prior_c, np.nan)
+    assert abs(agreement(more, other)) < 0.3
+    with pytest.raises(SchemaError, match="none of the pool"):
+        known.with_other("x", np.full(200, np.nan))

@@ -133,7 +133,7 @@ def test_company_leaves_the_gene_itself_out():
 
 @pytest.mark.data
 def test_real_screens_open_and_beat_chance_by_degree(real_data):
-    from perturbkit.design.gather import gather
+    from perturbkit.design.gather import Hints, gather
 
     sizes = {"ifng": 18418, "il2": 18939, "sanchez": 18469, "nk": 20697, "sars_cov_2": 19112}
     for name, n in sizes.items():
@@ -147,12 +147,22 @@ def test_real_screens_open_and_beat_chance_by_degree(real_data):
     table = open_replay("il2", real_data).without(barred)
     small = table.select(np.arange(0, len(table.conditions), 4))
     known = gather(
-        small.conditions, real_data / "graphs", np.random.default_rng(0), barred, width=4
-    )
+        small.conditions, real_data / "graphs", np.random.default_rng(0),
+        Hints(essentials=barred), width=4,
+    )  # fmt: skip
     plan = ReplayPlan(rounds=1, batch=160, seeds=1)
     for name, floor in (("degree", 3), ("prior", 3)):
         hits = replay_policy(name, POLICIES[name], small, known, plan).hits(small)[0, -1]
         assert hits > floor * 160 * small.hit_c.mean()
+
+
+def test_the_order_of_a_file_says_nothing(tmp_path):
+    rows = [("C", 9.0), ("A", 5.0), ("B", 1.0)]  # sorted by outcome, as published files are
+    table = pl.DataFrame(rows, schema=["Gene", "Score"], orient="row")
+    table.with_columns(Hit=pl.col("Score") > 4).write_csv(tmp_path / "sorted.csv")
+    opened = open_replay(tmp_path / "sorted.csv")
+    assert opened.conditions == ("A", "B", "C")
+    assert opened.score_c.tolist() == [5.0, 1.0, 9.0]
 
 
 def test_an_agent_without_chance_is_played_once(case):

@@ -31,6 +31,12 @@ Earlier = Annotated[
     list[Path] | None,
     typer.Option(help="Earlier screen of the same genes, in a format of `replay` (repeatable)."),
 ]
+Other = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Screen of another readout; the outcomes decide what it is worth (repeatable)."
+    ),
+]
 Expressed = Annotated[
     Path | None, typer.Option(help="List of genes that the cells express, a name on each line.")
 ]
@@ -114,10 +120,10 @@ def new(  # noqa: PLR0913
 
 
 @app.command("next")
-def next_batch(
+def next_batch(  # noqa: PLR0913
     folder: Folder, *, graphs: Graphs = None, essentials: Essentials = None,
-    earlier: Earlier = None, expressed: Expressed = None, threshold: Threshold = None,
-    out: OutFile = None,
+    earlier: Earlier = None, other: Other = None, expressed: Expressed = None,
+    threshold: Threshold = None, out: OutFile = None,
 ) -> None:  # fmt: skip
     """Choose the next batch, or show the one that waits for results."""
     from perturbkit.core.campaign import Campaign
@@ -126,7 +132,7 @@ def next_batch(
 
     campaign = Campaign.open(folder)
     waiting = campaign.open_round is not None
-    sources = Sources(graphs, essentials, tuple(earlier or ()), expressed)
+    sources = Sources(graphs, essentials, tuple(earlier or ()), tuple(other or ()), expressed)
     if waiting:
         known = from_columns(campaign.pool)  # the batch stands: what is known cannot change it
     else:
@@ -190,6 +196,7 @@ def replay(  # noqa: PLR0913
     graphs: Graphs = None,
     essentials: Essentials = None,
     earlier: Earlier = None,
+    other: Other = None,
     expressed: Expressed = None,
     policy: Annotated[list[str] | None, typer.Option(help="Policy (repeatable).")] = None,
     rounds: Annotated[int, typer.Option(help="Rounds.")] = 5,
@@ -220,7 +227,7 @@ def replay(  # noqa: PLR0913
         table = table.without(barred)
     if shuffle:
         table = table.shuffled(np.random.default_rng(0))
-    sources = Sources(graphs, essentials, tuple(earlier or ()), expressed)
+    sources = Sources(graphs, essentials, tuple(earlier or ()), tuple(other or ()), expressed)
     known = pool_knowledge(list(table.conditions), sources)
     results = replay(table, chosen, known, ReplayPlan(rounds, batch, seeds))
     summary = summarise(results, table, np.random.default_rng(0))

@@ -23,16 +23,27 @@ class Sources(NamedTuple):
     graphs: Path | None = None
     essentials: Path | None = None
     earlier: tuple[Path, ...] = ()
+    other: tuple[Path, ...] = ()
     expressed: Path | None = None
 
     @property
-    def named(self) -> dict[str, str | list[str]]:
-        """Those that were named, as absolute paths."""
-        one = {"graphs": self.graphs, "essentials": self.essentials, "expressed": self.expressed}
-        found: dict[str, str | list[str]] = {n: str(p.absolute()) for n, p in one.items() if p}
-        if self.earlier:
-            found["earlier"] = [str(p.absolute()) for p in self.earlier]
-        return found
+    def named(self) -> dict[str, list[str]]:
+        """Those that were named, by option: absolute paths, or names of known screens."""
+        given = {
+            n: [v] if isinstance(v, Path) else list(v or ()) for n, v in self._asdict().items()
+        }
+        return {n: [str(_absolute(p)) for p in paths] for n, paths in given.items() if paths}
+
+    @classmethod
+    def of(cls, named: dict[str, list[str]]) -> "Sources":
+        """Return the sources that `named` tells of."""
+        paths = {n: tuple(Path(p) for p in named.get(n, ())) for n in cls._fields}
+        one = {n: next(iter(paths[n]), None) for n in ("graphs", "essentials", "expressed")}
+        return cls(**one, earlier=paths["earlier"], other=paths["other"])
+
+
+def _absolute(path: Path) -> Path:
+    return path.absolute() if path.exists() else path
 
 
 def remembered(folder: Path, sources: Sources) -> Sources:
@@ -48,12 +59,10 @@ def remembered(folder: Path, sources: Sources) -> Sources:
         return sources
     if not file.exists():
         return sources
-    about = read_json(file)
-    earlier = tuple(Path(p) for p in about.pop("earlier", []))
-    before = Sources(earlier=earlier, **{n: Path(p) for n, p in about.items()})
-    listed = ", ".join(f"--{n} {p}" for n, p in before.named.items())
+    named = read_json(file)
+    listed = " ".join(f"--{n} {p}" for n, paths in named.items() for p in paths)
     typer.echo(f"sources as in the round before: {listed}", err=True)
-    return before
+    return Sources.of(named)
 
 
 def data_folder() -> Path | None:
@@ -74,7 +83,8 @@ def campaign_knowledge(campaign: "Campaign", sources: Sources) -> "Knowledge":
         if not known.features_cd.any():
             typer.echo(
                 "nothing is known of the pool: it has no numeric columns and no --graphs, "
-                "--essentials, --earlier or --expressed is named; choices are by chance", err=True,
+                "--essentials, --earlier, --other or --expressed is named; choices are by chance",
+                err=True,
             )  # fmt: skip
         return known
     return pool_knowledge(genes_of(campaign), sources)
@@ -85,7 +95,7 @@ def pool_knowledge(genes: list[str], sources: Sources) -> "Knowledge":
     import numpy as np
 
     from perturbkit.core.errors import FileError
-    from perturbkit.design.gather import gather
+    from perturbkit.design.gather import Hints, gather
     from perturbkit.design.tables import open_replay, read_essentials, size_by_gene
 
     graphs, folder = sources.graphs, data_folder()
@@ -97,11 +107,17 @@ def pool_knowledge(genes: list[str], sources: Sources) -> "Knowledge":
             "that has a folder graphs by the environment variable PERTURBKIT_DATA"
         )
         raise FileError(message)
-    barred = read_essentials(sources.essentials) if sources.essentials else set()
-    earlier = {str(p): size_by_gene(open_replay(p, folder)) for p in sources.earlier}
-    listed = read_essentials(sources.expressed) if sources.expressed else None
-    expressed = {str(sources.expressed): listed} if listed else None
-    return gather(genes, graphs, np.random.default_rng(0), barred, earlier, expressed)
+
+    def read(screens: tuple[Path, ...]) -> dict[str, dict[str, float]]:
+        return {str(p): size_by_gene(open_replay(p, folder)) for p in screens}
+
+    listed = sources.expressed
+    hints = Hints(
+        essentials=read_essentials(sources.essentials) if sources.essentials else (),
+        earlier=read(sources.earlier), others=read(sources.other),
+        expressed={str(listed): read_essentials(listed)} if listed else {},
+    )  # fmt: skip
+    return gather(genes, graphs, np.random.default_rng(0), hints)
 
 
 def read_pool(path: Path) -> "pl.DataFrame":

@@ -1,6 +1,7 @@
 """Knowledge of a pool from files: networks and gene sets in a folder, or the pool's own columns."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -35,34 +36,51 @@ def read_networks(folder: str | Path) -> tuple[dict[str, Graph], dict[str, Graph
     return found
 
 
+@dataclass(frozen=True)
+class Hints:
+    """What is known of genes beside networks; values of screens by screen and gene."""
+
+    essentials: Collection[str] = ()
+    """published common essential genes"""
+    earlier: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """earlier screens of a related readout, larger where a hit is likelier: part of the prior"""
+    others: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """screens of other readouts, larger where extreme; the outcomes decide their weight"""
+    expressed: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """lists of genes that the cells express, by name"""
+
+
 def gather(
     genes: Sequence[str],
     folder: str | Path,
     rng: np.random.Generator,
-    essentials: Iterable[str] = (),
-    earlier: dict[str, dict[str, float]] | None = None,
-    expressed: Mapping[str, Iterable[str]] | None = None,
+    hints: Hints | None = None,
     *,
     width: int = 128,
 ) -> Knowledge:
-    """Gather what a folder of networks says of a pool of genes, and what earlier screens say.
+    """Gather what a folder of networks says of a pool of genes, and what lists and screens say.
 
     Args:
         genes: the pool.
         folder: with STRING, hu.MAP, Reactome and GO files, or some of them.
         rng: starts the iterations of the embeddings.
-        essentials: published common essential genes.
-        earlier: values of earlier screens by screen and gene, larger where a hit is likelier.
-        expressed: lists of genes that the cells express, by name.
+        hints: lists of genes and measured screens.
         width: of each embedding.
     """
+    hints = hints or Hints()
     networks, sets = read_networks(folder)
-    known = knowledge_of(genes, networks, sets, rng, essentials=essentials, width=width)
-    for name, values in (earlier or {}).items():
-        known = known.with_earlier(name, np.array([values.get(g, np.nan) for g in genes]))
-    for name, listed in (expressed or {}).items():
+    known = knowledge_of(genes, networks, sets, rng, essentials=hints.essentials, width=width)
+    for name, values in hints.earlier.items():
+        known = known.with_earlier(name, _in_order(values, genes))
+    for name, listed in hints.expressed.items():
         known = known.with_expressed(name, listed, genes)
+    for name, values in hints.others.items():
+        known = known.with_other(name, _in_order(values, genes))
     return known
+
+
+def _in_order(values: Mapping[str, float], genes: Sequence[str]) -> np.ndarray:
+    return np.array([values.get(g, np.nan) for g in genes])
 
 
 def from_columns(pool: pl.DataFrame) -> Knowledge:

@@ -21,6 +21,8 @@ EXPRESSED = 0.7
 """Weight of being expressed in the prior, against everything else together."""
 N_PLACES = 64
 """Principal components of the features that stand for where a condition lies."""
+CUT = 0.005
+"""Share of either end of another screen's outcomes that counts as no more extreme."""
 MAX_SET = 1500
 """Larger gene sets say too little to count."""
 
@@ -43,6 +45,8 @@ class Knowledge:
     """float64 [c, s] standard scores, one column for each static score that may foretell hits"""
     essential_c: np.ndarray | None = None
     """bool [c], on a published list of essential genes; None without a list"""
+    others_cs: np.ndarray | None = None
+    """float64 [c, s] standard scores of outcomes in screens of other readouts, 0 where unknown"""
 
     @cached_property
     def scaled_cd(self) -> np.ndarray:
@@ -84,12 +88,13 @@ class Knowledge:
     def select(self, rows: np.ndarray) -> "Knowledge":
         """Return the knowledge of some rows; the prior is standardised again."""
         networks = {n: sparse.csr_array(a[rows][:, rows]) for n, a in self.networks.items()}
-        scores, essential = self.scores_cs, self.essential_c
+        scores, essential, others = self.scores_cs, self.essential_c, self.others_cs
         return replace(
             self, features_cd=self.features_cd[rows], networks=networks,
             prior_c=standard(self.prior_c[rows]), sources=tuple(s[rows] for s in self.sources),
             scores_cs=None if scores is None else standard_columns(scores[rows]),
             essential_c=None if essential is None else essential[rows],
+            others_cs=None if others is None else others[rows],
         )  # fmt: skip
 
     def with_earlier(self, name: str, value_c: np.ndarray) -> "Knowledge":
@@ -107,6 +112,26 @@ class Knowledge:
         columns = [standard(filled), known.astype(float)]
         columns += [standard(neighbour_mean(a, filled, known)) for a in self.networks.values()]
         return self._with_scores(name, np.stack(columns, 1), EARLIER)
+
+    def with_other(self, name: str, value_c: np.ndarray) -> "Knowledge":
+        """Add the outcome of a screen of another readout: the outcomes to come decide its weight.
+
+        Unlike that of `with_earlier` it does not enter the prior: what moves one readout need not
+        move another, and may.
+
+        Args:
+            name: what it is called in errors.
+            value_c: float64 [c], larger where a hit is more likely; NaN where not measured.
+        """
+        known = np.isfinite(value_c)
+        if not known.any():
+            message = f"the screen {name!r} has none of the pool's genes; check the names"
+            raise SchemaError(message)
+        low, high = np.quantile(value_c[known], [CUT, 1 - CUT])
+        score = np.zeros(len(value_c))
+        score[known] = standard(np.clip(value_c[known], low, high))
+        before = self.others_cs if self.others_cs is not None else np.zeros((len(score), 0))
+        return replace(self, others_cs=np.concatenate([before, score[:, None]], 1))
 
     def with_expressed(self, name: str, genes: Iterable[str], pool: Sequence[str]) -> "Knowledge":
         """Add a list of genes that are expressed in the cells as a feature and to the prior.

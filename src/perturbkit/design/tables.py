@@ -134,8 +134,8 @@ def _top(score: np.ndarray, sides: str = "both") -> np.ndarray:
 
 
 def _unique(path: Path, names: list[str], score: np.ndarray, hit: np.ndarray | None) -> HitTable:
-    _, first = np.unique(names, return_index=True)
-    rows = np.sort(first)
+    # by name: in the order of a file that is sorted by its outcome, ties would tell the outcome
+    _, rows = np.unique(names, return_index=True)
     rows = rows[np.isfinite(score[rows])]
     hit = _top(score) if hit is None else hit
     kept = tuple(str(names[int(i)]) for i in rows)

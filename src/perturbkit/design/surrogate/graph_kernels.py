@@ -28,7 +28,7 @@ class Fitted:
     """What the evidence made of the measured conditions."""
 
     variance_k: np.ndarray
-    """of each kernel, then of the scores, then of the noise"""
+    """of each kernel, then of each group of scores, then of the noise"""
     factor: np.ndarray
     """lower Cholesky factor of the covariance of the outcomes"""
     weight: np.ndarray
@@ -66,20 +66,23 @@ def diagonals(known: Knowledge) -> list[np.ndarray]:
     return found
 
 
-def _scores(known: Knowledge) -> np.ndarray:
+def _scores(known: Knowledge) -> list[np.ndarray]:
+    """Return the groups of scores, each with one variance: of the pool itself, of other screens."""
     prior = known.prior_c[:, None]
-    return prior if known.scores_cs is None else np.concatenate([prior, known.scores_cs], 1)
+    own = prior if known.scores_cs is None else np.concatenate([prior, known.scores_cs], 1)
+    return [own] if known.others_cs is None else [own, known.others_cs]
 
 
-def weigh(matrices: list[np.ndarray], residual: np.ndarray) -> Fitted:
+def weigh(matrices: list[np.ndarray], residual: np.ndarray, n_scores: int = 1) -> Fitted:
     """Find the variances of the largest evidence (with log-normal priors) by its gradient.
 
     Args:
-        matrices: kernels among the measured conditions; the last is of the scores.
+        matrices: kernels among the measured conditions, those of scores last.
         residual: outcomes less the prior's part.
+        n_scores: how many are of scores.
     """
-    n = len(residual)
-    start = np.log(np.r_[np.full(len(matrices) - 1, KERNEL), SCORE, NOISE])
+    n, n_kernels = len(residual), len(matrices) - n_scores
+    start = np.log(np.r_[np.full(n_kernels, KERNEL), np.full(n_scores, SCORE), NOISE])
 
     def loss(log_variance: np.ndarray) -> tuple[float, np.ndarray]:
         variance = np.exp(log_variance)
@@ -116,15 +119,22 @@ def posterior(known: Knowledge, outcome_c: np.ndarray) -> tuple[np.ndarray, np.n
     scores = _scores(known)
     expected = PRIOR_SLOPE * known.prior_c
     inner = [k.astype(np.float64) for k in kernels(known, rows, rows)]
-    fitted = weigh([*inner, scores[rows] @ scores[rows].T], standard(y) - expected[rows])
-    *share, of_scores, _ = fitted.variance_k
-    whole = sum((v * d for v, d in zip(share, diagonals(known), strict=True)), np.ones(len(scores)))
-    whole = whole + of_scores * np.einsum("cs,cs->c", scores, scores)
-    mean, variance = np.empty(len(scores)), np.empty(len(scores))
+    inner += [g[rows] @ g[rows].T for g in scores]
+    fitted = weigh(inner, standard(y) - expected[rows], len(scores))
+    share, of_scores = np.split(fitted.variance_k[:-1], [len(inner) - len(scores)])
+    n = len(expected)
+    whole = sum((v * d for v, d in zip(share, diagonals(known), strict=True)), np.ones(n))
+    whole = whole + sum(
+        v * np.einsum("cs,cs->c", g, g) for v, g in zip(of_scores, scores, strict=True)
+    )
+    mean, variance = np.empty(n), np.empty(n)
     lower = fitted.factor.astype(np.float32)
-    for start in range(0, len(scores), _BLOCK):
-        at = np.arange(start, min(start + _BLOCK, len(scores)))
-        cross = (1 + of_scores * (scores[at] @ scores[rows].T)).astype(np.float32)
+    for start in range(0, n, _BLOCK):
+        at = np.arange(start, min(start + _BLOCK, n))
+        linear = np.zeros((len(at), len(rows)))
+        for v, g in zip(of_scores, scores, strict=True):
+            linear += v * (g[at] @ g[rows].T)
+        cross = (1 + linear).astype(np.float32)
         for v, k in zip(share, kernels(known, at, rows), strict=True):
             cross += np.float32(v) * k
         mean[at] = expected[at] + cross @ fitted.weight
