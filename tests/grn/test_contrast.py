@@ -98,3 +98,19 @@ def test_guides_that_differ_among_controls_widen_the_null(rng):
     assert null.inflation_g.mean() > 2
     assert np.mean(np.abs(effects.z_pg) > 3) > 0.3
     assert np.mean(np.abs(calibrate(effects.z_pg, null)) > 3) < 0.1
+
+
+def test_profiles_whose_targets_show_no_loss_of_their_own_still_have_effects():
+    """Calls of deletions may hold nothing of the deleted genes themselves."""
+    names = [f"g{i}" for i in range(12)]
+    calls = np.zeros((7, 12))
+    calls[1:, 6:] = np.random.default_rng(0).random((6, 6)) < 0.4
+    obs = pd.DataFrame({"perturbation": ["control", *names[:6]]}, index=[f"p{i}" for i in range(7)])
+    adata = ad.AnnData(calls, obs, pd.DataFrame(index=names))
+    screen = Screen.of(adata, level="profiles", unit="score", constants={"kind": "ko"})
+    effects = mean_effects(screen)
+    assert np.isfinite(effects.delta_pg).all()
+    order = effects.sources.find(names[:6])
+    called = calls[1:, 6:] == 1
+    change = effects.delta_pg[order][:, 6:]
+    assert change[called].min() > change[~called].max()

@@ -98,7 +98,8 @@ def _effects_of_profiles(rows: Rows) -> Effects:
     measured = own >= 0
     moved = [float(np.nanmedian(np.abs(d[measured, own[measured]]))) if measured.any() else 1.0
              for d, _, _ in parts]  # fmt: skip
-    strength = np.array(moved) / max(*moved, 1e-12)
+    # where no way shows in the targets' own readouts, all count alike
+    strength = np.array(moved) / max(moved) if max(moved) > 0 else np.ones(len(moved))
     strongest = int(np.argmax(strength))
     _, se, centre = parts[strongest]
     z = np.stack([delta / error for delta, error, _ in parts])
