@@ -119,6 +119,36 @@ def test_save_and_load_keep_aggregation_and_gradients(aggregation, rng) -> None:
     assert not np.array_equal(model.predict(single).values[0, 0], again.predict(pairs).values[0, 0])
 
 
+def test_a_state_without_a_share_adds_the_whole_network_and_shares_are_kept(rng) -> None:
+    truth, _ = planted(rng)
+    config = LpmConfig(base="context_mean", hidden_dim=16)
+    model = fit(config, truth)
+    said = model.predict(truth.conditions).mean_cg
+    arrays, about = model.state()
+    older = Lpm.restore(config, (arrays, {k: v for k, v in about.items() if k != "share"}))
+    np.testing.assert_array_equal(older.predict(truth.conditions).mean_cg, said)
+    model.share = 0.25
+    quarter = Lpm.restore(config, model.state()).predict(truth.conditions).mean_cg
+    base, _ = model.base.predict(truth.conditions)
+    np.testing.assert_allclose(quarter - base, (said - base) / 4, atol=1e-5)
+
+
+def test_what_nothing_describes_is_the_prior_of_the_base_and_misspelt_names_refused(rng) -> None:
+    truth, features = planted(rng)
+    asked = condition_table([Condition(("NEW",), "x"), Condition(("T00",), "z")])
+    for given, status in ((None, "prior"), (features, "refused")):
+        model = Lpm.build(LpmConfig(base="mean_delta"), truth, given, rng)
+        predicted = model.predict(asked)
+        assert predicted.conditions["status"].to_list() == [status, "refused"]
+    relative = Responses(truth.values, truth.conditions, truth.readouts, "log2fc")
+    model = Lpm.build(LpmConfig(base="mean_delta"), relative, None, rng)
+    predicted = model.predict(asked)  # in relative units a new context needs no control
+    assert predicted.conditions["status"].to_list() == ["prior", "prior"]
+    np.testing.assert_allclose(predicted.mean_cg, model.base.predict(asked)[0])
+    published = Lpm.build(LpmConfig(base="none"), relative, None, rng)
+    assert set(published.predict(asked).conditions["status"]) == {"refused"}
+
+
 def test_what_was_not_measured_does_not_count(rng: np.random.Generator) -> None:
     truth, _ = planted(rng)
     values = truth.values.copy()

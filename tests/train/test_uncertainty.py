@@ -52,6 +52,38 @@ def test_intervals_hold_their_share_of_what_is_held_out(rng: np.random.Generator
     assert width[-1] > 5 * width[0]
 
 
+def test_readouts_may_be_noisy_in_one_context_and_quiet_in_another(rng) -> None:
+    size_kg = np.where(np.arange(N_READOUTS) < 30, [[2.0], [0.4]], [[0.4], [2.0]])
+
+    def drawn(n: int, start: int) -> tuple[Responses, Responses]:
+        truth, said = planted(rng, n, start)
+        error = rng.laplace(size=(2, n, N_READOUTS)) * size_kg[:, None]
+        said = Responses(0.1 * said.values, said.conditions, READOUTS, "log2fc")
+        values = said.values + error.reshape(1, 2 * n, N_READOUTS)
+        return Responses(values, truth.conditions, READOUTS, "log2fc"), said
+
+    uncertainty = fit_uncertainty(drawn(200, 0)[0], *drawn(20, 300))
+    assert uncertainty is not None
+    truth, said = drawn(60, 400)
+    half = uncertainty.spread(said).half_width(0.8)
+    inside = np.abs(truth.mean_cg - said.mean_cg) <= half
+    for rows in (said.contexts == "x", said.contexts == "y"):
+        for noisy in (np.arange(N_READOUTS) < 30, np.arange(N_READOUTS) >= 30):
+            assert 0.7 < inside[rows][:, noisy].mean() < 0.9
+
+
+def test_the_state_of_an_older_run_is_read_with_one_variance_for_all_contexts(rng) -> None:
+    train, _ = planted(rng, 10, 0)
+    uncertainty = fit_uncertainty(train, *planted(rng, 10, 100))
+    assert uncertainty is not None
+    arrays, plain = uncertainty.state()
+    variance = arrays.pop("variance_kg")[-1]
+    again = Uncertainty.restore(arrays | {"variance_g": variance}, plain)
+    _, said = planted(rng, 5, 200)
+    scale = again.spread(said).scale_cg
+    np.testing.assert_allclose(scale[0] / scale[0, 0], np.sqrt(variance / variance[0]), rtol=1e-5)
+
+
 def test_shuffled_errors_would_not_be_called_calibrated(rng: np.random.Generator) -> None:
     """The check itself can fail: a scale from other data covers something else."""
     train, _ = planted(rng, 40, 0)

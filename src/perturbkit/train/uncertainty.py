@@ -35,8 +35,8 @@ class Uncertainty:
     """The scale of errors and its quantiles."""
 
     readouts: Vocabulary
-    variance_g: np.ndarray
-    """mean squared error of each readout, shrunken, float32"""
+    variance_kg: np.ndarray
+    """mean squared error of each readout in each context, and last in any, shrunken, float32"""
     centre_kg: np.ndarray
     """mean training response of each context, and last of all contexts, float32"""
     contexts: tuple[str, ...]
@@ -53,14 +53,15 @@ class Uncertainty:
 
     def spread(self, predicted: Responses) -> Spread:
         """Return the spread of predictions, NaN where they are."""
-        scale = _row_scale(self, predicted)[:, None] * np.sqrt(self.variance_g)[None]
+        code = _codes(self.contexts, predicted.contexts)
+        scale = _row_scale(self, predicted)[:, None] * np.sqrt(self.variance_kg[code])
         scale = np.where(np.isnan(predicted.mean_cg), np.nan, scale).astype(np.float32)
         scale[predicted.is_control] = np.nan  # a control is measured, or the context is refused
         return Spread(scale, LEVELS, self.factors)
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return arrays and plain values."""
-        arrays = {"variance_g": self.variance_g, "centre_kg": self.centre_kg}
+        arrays = {"variance_kg": self.variance_kg, "centre_kg": self.centre_kg}
         plain = {
             "readouts": list(self.readouts), "contexts": list(self.contexts),
             "context_factors": list(self.context_factors),
@@ -74,6 +75,10 @@ class Uncertainty:
         """Rebuild from `state`."""
         tuples = {k: tuple(plain[k]) for k in ("contexts", "context_factors", "factors")}
         names = Vocabulary(plain["readouts"], "readout")
+        if "variance_g" in arrays:  # of a run that was written when contexts shared it
+            arrays = {n: a for n, a in arrays.items() if n != "variance_g"} | {
+                "variance_kg": np.tile(arrays["variance_g"], (len(tuples["contexts"]) + 1, 1))
+            }
         rest = {k: plain[k] for k in ("effect_exponent", "typical_effect", "status_factors", "n")}
         return cls(readouts=names, **arrays, **tuples, **rest)
 
@@ -99,13 +104,16 @@ def fit_uncertainty(
         return None
     val, predicted = val.select(answered), predicted.select(answered)
     error_cg = np.square(predicted.mean_cg - val.mean_cg, dtype=np.float64)
-    contexts, centre_kg, prior_g = _expected(train)
-    sums, n_g = np.nansum(error_cg, 0), (~np.isnan(error_cg)).sum(0)
-    prior_g = prior_g * (sums.sum() / max(float((n_g * prior_g).sum()), 1e-30))
-    variance_g = (sums + _READOUT_WEIGHT * prior_g) / (n_g + _READOUT_WEIGHT)
-    left_cg = (sums - np.nan_to_num(error_cg) + _READOUT_WEIGHT * prior_g) / (
-        n_g - ~np.isnan(error_cg) + _READOUT_WEIGHT
-    )
+    contexts, centre_kg, prior_kg = _expected(train)
+    prior_cg = prior_kg[_codes(contexts, val.contexts)]
+    known = ~np.isnan(error_cg)
+    # errors in units of what is expected of the readout in the context
+    unit_cg = np.where(known, error_cg, 0) / prior_cg
+    usual = unit_cg.sum() / known.sum()
+    sums, n_g = unit_cg.sum(0), known.sum(0)
+    ratio_g = (sums + _READOUT_WEIGHT * usual) / (n_g + _READOUT_WEIGHT)
+    left_cg = (sums - unit_cg + _READOUT_WEIGHT * usual) / (n_g - known + _READOUT_WEIGHT)
+    left_cg *= prior_cg
     ratio_c = np.nanmean(error_cg / np.maximum(left_cg, 1e-30), 1)
     names = val.contexts
     log_effect = np.log(np.maximum(_effects(contexts, centre_kg, predicted), 1e-12))
@@ -114,10 +122,10 @@ def fit_uncertainty(
     rest_c = ratio_c * np.exp(-2 * exponent * (log_effect - typical))
     factors = [_shrunken(rest_c[names == c], rest_c.mean()) for c in contexts]
     found = Uncertainty(
-        readouts=val.readouts, variance_g=variance_g.astype(np.float32), centre_kg=centre_kg,
-        contexts=contexts, context_factors=tuple(factors), effect_exponent=exponent,
-        typical_effect=float(np.exp(typical)), status_factors={}, factors=(1.0,) * len(LEVELS),
-        n=len(names),
+        readouts=val.readouts, variance_kg=(prior_kg * ratio_g).astype(np.float32),
+        centre_kg=centre_kg, contexts=contexts, context_factors=tuple(factors),
+        effect_exponent=exponent, typical_effect=float(np.exp(typical)), status_factors={},
+        factors=(1.0,) * len(LEVELS), n=len(names),
     )  # fmt: skip
     score_cg = np.sqrt(error_cg / np.maximum(left_cg, 1e-30))
     return _calibrated(found, predicted, score_cg)
@@ -151,34 +159,43 @@ def _row_scale(found: Uncertainty, predicted: Responses) -> np.ndarray:
     return context * np.clip(ratio, 0.1, 10) ** found.effect_exponent * np.array(status)
 
 
+def _codes(contexts: tuple[str, ...], names: np.ndarray) -> np.ndarray:
+    """Return the place of each context, after the last for those unknown."""
+    place = {c: k for k, c in enumerate(contexts)}
+    return np.array([place.get(c, len(contexts)) for c in names], np.int64)
+
+
 def _effects(contexts: tuple[str, ...], centre_kg: np.ndarray, predicted: Responses) -> np.ndarray:
     """Return the root mean square of what is predicted beyond the mean of the context, [c]."""
-    place = {c: k for k, c in enumerate(contexts)}
-    code = np.array([place.get(c, len(contexts)) for c in predicted.contexts], np.int64)
-    beyond = predicted.mean_cg - centre_kg[code]
+    beyond = predicted.mean_cg - centre_kg[_codes(contexts, predicted.contexts)]
     known = ~np.isnan(beyond)
     total = np.where(known, beyond, 0)
     return np.sqrt(np.square(total).sum(1) / np.maximum(known.sum(1), 1))
 
 
 def _expected(train: Responses) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-    """Return contexts, their mean response, and the variance of each readout within them."""
+    """Return contexts, their mean response, and the variance of each readout within each.
+
+    Both have a last row for all contexts together, to which the variance of a context is drawn
+    where it has few conditions.
+    """
     perturbed = train.select(~train.is_control)
     contexts = tuple(sorted(set(train.contexts.tolist())))
     values, names = perturbed.mean_cg, perturbed.contexts
-    centre, spread, n = [], np.zeros(values.shape[1]), np.zeros(values.shape[1])
     overall = _mean(values)
-    for context in contexts:
-        rows = values[names == context]
-        mean = _mean(rows)
-        mean = np.where(np.isnan(mean), overall, mean)
-        centre.append(mean)
-        spread += np.nansum(np.square(rows - mean), 0)
-        n += (~np.isnan(rows)).sum(0)
-    variance_g = spread / np.maximum(n, 1)
-    floor = max(float(variance_g.mean()) * 1e-4, 1e-12)
-    centre_kg = np.nan_to_num(np.stack([*centre, overall])).astype(np.float32)
-    return contexts, centre_kg, np.maximum(variance_g, floor)
+    centre_kg = np.stack([_mean(values[names == c]) for c in contexts])
+    centre_kg = np.where(np.isnan(centre_kg), overall, centre_kg)
+    square_kg, n_kg = np.zeros(centre_kg.shape), np.zeros(centre_kg.shape)
+    for k, context in enumerate(contexts):
+        rows = values[names == context] - centre_kg[k]
+        square_kg[k], n_kg[k] = np.nansum(np.square(rows), 0), (~np.isnan(rows)).sum(0)
+    variance_g = square_kg.sum(0) / np.maximum(n_kg.sum(0), 1)
+    variance_g = np.maximum(variance_g, max(float(variance_g.mean()) * 1e-4, 1e-12))
+    # the mean of n rows takes one of them up: n - 1 squares tell of the variance
+    told = np.maximum(n_kg - 1, 0)
+    own_kg = (square_kg + _READOUT_WEIGHT * variance_g) / (told + _READOUT_WEIGHT)
+    centre_kg = np.nan_to_num(np.vstack([centre_kg, overall])).astype(np.float32)
+    return contexts, centre_kg, np.vstack([own_kg, variance_g])
 
 
 def _mean(rows: np.ndarray) -> np.ndarray:
