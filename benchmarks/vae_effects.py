@@ -190,6 +190,7 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--epochs", type=int, default=12)
     screens = ["papalexi", "planted_edges", "demo"]
     parser.add_argument("--screens", nargs="*", default=screens, choices=screens)
+    parser.add_argument("--times", type=int, default=1, help="so many times the cells of presets")
     parser.add_argument("--resample", type=int, default=0, help="only draw cells around known "
                         "effects of Papalexi 2021, so many times")  # fmt: skip
     args = parser.parse_args(argv)
@@ -205,7 +206,11 @@ def main(argv: list[str] | None = None) -> dict:
             if name == "papalexi":
                 screen, truth = open_screen(place), None
             else:
-                world = simulate(preset(name), np.random.default_rng(seed))
+                settings = preset(name)
+                world = simulate(
+                    settings.replace(n_cells=args.times * settings.n_cells,
+                                     n_control_cells=args.times * settings.n_control_cells),
+                    np.random.default_rng(seed))  # fmt: skip
                 screen, truth = world.screen, world.responses
             runs.append(held_out(screen, seed, args.epochs, truth))
             print(json.dumps({"screen": name, "seed": seed, **runs[-1]}), flush=True)

@@ -43,6 +43,13 @@ Networks = Annotated[
 Graphs = Annotated[
     Path | None, typer.Option(help="A folder of databases (STRING, hu.MAP, Reactome, ...).")
 ]
+Prior = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Raise edges that this database of --graphs has too, by as much as the "
+        "screen itself supports (repeatable)."
+    ),
+]
 Around = Annotated[list[str] | None, typer.Option(help="Draw around this gene (repeatable).")]
 
 
@@ -70,13 +77,7 @@ def network(  # noqa: PLR0913, PLR0917  (the options of one question)
         Path | None, typer.Option(help="Also draw the strongest edges: .svg, .png or .pdf.")
     ] = None,
     around: Around = None,
-    prior: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Raise edges that this database of --graphs has too, by as much as the "
-            "screen itself supports (repeatable)."
-        ),
-    ] = None,
+    prior: Prior = None,
     graphs: Graphs = None,
     *,
     impute: Annotated[

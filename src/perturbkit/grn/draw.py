@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from perturbkit.core.errors import FileError, unknown_name
 from perturbkit.core.files import atomic_path
 from perturbkit.core.graph import Graph
+
+if TYPE_CHECKING:
+    from networkx import DiGraph
 
 MAX_DRAWN = 50
 """The most edges drawn; more cannot be read."""
@@ -80,20 +84,7 @@ def draw_graph(
     arrows.add_nodes_from(genes)
     edges = [(names[a], names[b]) for a, b in zip(drawn.source, drawn.target, strict=True)]
     arrows.add_edges_from(edges)
-    place = nx.spring_layout(
-        arrows, seed=int(rng.integers(2**31)), k=1.6 / max(len(arrows), 1) ** 0.5
-    )
-    # distances along edges, so that regulators of the same genes do not lie on each other
-    apart = dict(nx.all_pairs_shortest_path_length(arrows.to_undirected()))
-    far = 1 + max((d for row in apart.values() for d in row.values()), default=0)
-    degree = dict(arrows.degree())
-    wanted = {
-        a: {b: apart[a].get(b, far) + (0.8 if min(degree[a], degree[b]) > 1 else 0.0)
-            for b in arrows if b != a}
-        for a in arrows
-    }  # fmt: skip
-    if len(arrows) > 2:
-        place = nx.kamada_kawai_layout(arrows, dist=wanted, pos=place)
+    place = _layout(arrows, rng)
     figure = Figure(figsize=(8, 8), layout="constrained")
     axes = figure.add_subplot()
     axes.set_axis_off()
@@ -116,3 +107,26 @@ def draw_graph(
     with atomic_path(path) as temporary:
         figure.savefig(temporary)
     return drawn
+
+
+def _layout(arrows: "DiGraph", rng: np.random.Generator) -> "dict[str, np.ndarray]":
+    """Return the place of each gene: distances are those along edges.
+
+    So regulators of the same genes do not lie on each other.
+    """
+    import networkx as nx
+
+    place = nx.spring_layout(
+        arrows, seed=int(rng.integers(2**31)), k=1.6 / max(len(arrows), 1) ** 0.5
+    )
+    if len(arrows) <= 2:
+        return place
+    apart = dict(nx.all_pairs_shortest_path_length(arrows.to_undirected()))
+    far = 1 + max((d for row in apart.values() for d in row.values()), default=0)
+    degree = dict(arrows.degree())
+    wanted = {
+        a: {b: apart[a].get(b, far) + (0.8 if min(degree[a], degree[b]) > 1 else 0.0)
+            for b in arrows if b != a}
+        for a in arrows
+    }  # fmt: skip
+    return nx.kamada_kawai_layout(arrows, dist=wanted, pos=place)

@@ -47,7 +47,7 @@ class VaeConfig(Config):
     counterfactual_weight: float = Field(default=0.1, ge=0)
     """weight of the divergence between a cell without its artefact and cells that had none"""
     residual: bool = True
-    """whether predictions of seen conditions add what the cells say beyond the decoder, shrunken"""
+    """whether predictions of seen conditions take what their cells say beside the decoder"""
     n_draws: int = Field(default=64, ge=1)
     """draws of the latent state that predictions average over"""
 

@@ -50,8 +50,8 @@ class CellVae(nn.Module):
         The SAMS-VAE family (Bereket & Karaletsos 2023, arXiv 2311.02794) as one class: conditional
         VAE, CPA-VAE, SVAE+, SAMS-VAE, CRADLE-VAE's artefact. Deviations: divergences are exact
         where they have a closed form, nothing is sampled that is not used, one pass of the
-        decoder serves good and failed cells, and predictions of seen conditions add a shrunken
-        residual.
+        decoder serves good and failed cells, and predictions of seen conditions take what their
+        cells say, shrunken, beside the decoder.
     """
 
     cells_of_target: Tensor

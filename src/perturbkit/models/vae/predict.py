@@ -1,8 +1,8 @@
 """What a fitted autoencoder of cells answers: means by closed forms, and cells by sampling.
 
 The decoder says by how much a condition's shares differ from the control's; the control's own
-shares are taken from its cells. The decoder's changes count as far as the training cells bear them
-out (`changes.credibility`); of seen conditions, what their own cells say is added (`stack`).
+shares are taken from its cells. The decoder's changes count as far as cells that it was not trained
+on bear them out (`changes.credibility`); seen conditions take what their own cells say (`stack`).
 """
 
 from dataclasses import dataclass
