@@ -7,7 +7,7 @@ differences are paired by condition, intervals are 95 %, bootstrap over perturba
 of the nominal 80 % intervals on the same held-out conditions; calibration error is the mean
 over six levels. Settings were not chosen on these conditions.
 
-    python -m benchmarks.lpm_quality [TASK ...] [--seeds 3] [--base auto]
+    python -m benchmarks.lpm_quality [TASK ...] [--seeds 3] [--base auto] [--val 0.1]
 """
 
 import argparse
@@ -49,9 +49,12 @@ TASKS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 }  # fmt: skip
 
 
-def run_task(name: str, seeds: int, folder: Path, base: str) -> Iterator[dict[str, Any]]:
+def run_task(
+    name: str, seeds: int, folder: Path, base: str, val: float
+) -> Iterator[dict[str, Any]]:
     """Fit and score seed after seed; yield what is known after each, pooled over conditions."""
     settings, rivals = TASKS[name]
+    settings = settings | {"split": {**settings["split"], "val": val}}
     values: dict[str, list[np.ndarray]] = {}
     groups: list[str] = []
     gaps, bases, started = [], [], time.process_time()
@@ -115,11 +118,12 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("tasks", nargs="*", default=list(TASKS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--base", default="auto", help="the closed form under the network")
+    parser.add_argument("--val", type=float, default=0.1, help="share of conditions to validate")
     options = parser.parse_args(argv)
     result = {}
     for name in options.tasks or list(TASKS):
         with tempfile.TemporaryDirectory() as folder:
-            for known in run_task(name, options.seeds, Path(folder), options.base):
+            for known in run_task(name, options.seeds, Path(folder), options.base, options.val):
                 result[name] = known
                 print(json.dumps({name: known}), flush=True)
     return result

@@ -33,6 +33,13 @@ def test_published_recipes_have_the_published_numbers() -> None:
     assert (lincs.model["dropout"], lincs.train.decay) == (0.1, 0.97)
 
 
+def test_assignments_do_not_reach_the_dictionary_they_are_laid_over() -> None:
+    recipe = {"screen": {"source": "simulated", "options": {"n_genes": 60}}}
+    experiment = resolve(recipe, None, ("screen.options.n_genes=80",))
+    assert experiment.screen.options["n_genes"] == 80
+    assert recipe == {"screen": {"source": "simulated", "options": {"n_genes": 60}}}
+
+
 def test_toml_then_screen_then_assignments(tmp_path: Path) -> None:
     path = tmp_path / "study.toml"
     path.write_text(

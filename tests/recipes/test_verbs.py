@@ -11,6 +11,7 @@ import pytest
 import perturbkit as pk
 from perturbkit.core.errors import FileError
 from perturbkit.core.responses import Responses
+from perturbkit.data.splits import Split
 
 OPTIONS = {"n_genes": 60, "n_perturbations": 14, "n_contexts": 2, "n_cells": 6}
 STUDY = {
@@ -66,6 +67,20 @@ def test_a_seed_gives_the_same_bits(run: pk.Run, tmp_path: Path) -> None:
     other = pk.fit(STUDY, out=tmp_path / "other", settings=["seed=1"])
     weights = "model.safetensors"
     assert (other.path / weights).read_bytes() != (run.path / weights).read_bytes()
+
+
+def test_without_validation_conditions_an_ensemble_still_states_intervals(tmp_path: Path) -> None:
+    settings = ["split.val=0", "n_members=2", "screen.options.n_perturbations=40"]
+    run = pk.fit(STUDY, out=tmp_path / "run", settings=settings)
+    truth = Responses.load(run.path / "truth.parquet")
+    split = Split.load(run.path / "split.parquet")
+    assert not len(split.rows(truth, "val"))
+    test = truth.select(split.rows(truth, "test"))
+    predicted = pk.predict(run, test.conditions)
+    assert predicted.values.shape[0] == 2
+    low, high = predicted.interval(0.8)
+    inside = (test.mean_cg >= low) & (test.mean_cg <= high)
+    assert 0.6 < inside.mean() < 0.95
 
 
 def test_closed_form_models_are_runs_too(tmp_path: Path) -> None:

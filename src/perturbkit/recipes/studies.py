@@ -1,6 +1,7 @@
 """Named studies: plain settings that `perturbkit fit NAME` starts from."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,7 @@ def _plain(recipe: str | Path | dict[str, Any] | Experiment) -> dict[str, Any]:
     if isinstance(recipe, Experiment):
         return recipe.plain()
     if isinstance(recipe, dict):
-        return dict(recipe)
+        return deepcopy(recipe)  # assignments are not to reach the caller's dictionary
     name = str(recipe)
     if name in RECIPES:
         return RECIPES[name].settings()

@@ -127,8 +127,9 @@ def _fit_all(
         if watch is not None:
             watch(f"{experiment.card.name}, member {member + 1} of {len(plans)}", step, n_steps)
 
-    members = fit_members(plans, data, run, told)
-    uncertainty = _uncertainty(members, data)
+    judged: list[tuple[Responses, Responses]] = []
+    members = fit_members(plans, data, run, told, lambda *pair: judged.append(pair))
+    uncertainty = _uncertainty(members, data, judged)
     if uncertainty is not None:
         save_uncertainty(run, uncertainty)
     predicted = Fitted(run, members, uncertainty).predict(test.conditions)
@@ -136,12 +137,24 @@ def _fit_all(
     save_members(run, experiment.card, experiment.model_config_, members)
 
 
-def _uncertainty(members: list[Any], data: FitData) -> Uncertainty | None:
-    """Learn from the validation conditions how wrong the members' mean is."""
-    if data.val is None:
+def _uncertainty(
+    members: list[Any], data: FitData, judged: list[tuple[Responses, Responses]]
+) -> Uncertainty | None:
+    """Learn how wrong the members' mean is from conditions that they were not fitted on.
+
+    Args:
+        members: fitted models.
+        data: what they were fitted on.
+        judged: where no conditions are for validation, those that the members kept from themselves
+            at first, and what each then said of them.
+    """
+    if data.val is not None:
+        judged = [(data.val, m.predict(data.val.conditions)) for m in members]
+    if not judged:
         return None
-    said = Responses.stack([m.predict(data.val.conditions) for m in members])
-    return fit_uncertainty(data.train, data.val, said.at(data.val.keys))
+    val = judged[0][0]
+    said = Responses.stack([predicted for _, predicted in judged])
+    return fit_uncertainty(data.train, val, said.at(val.keys))
 
 
 def _fit_baselines(

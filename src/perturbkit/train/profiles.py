@@ -25,6 +25,8 @@ from perturbkit.train.loop import Event, Hooks, train
 
 Watch = Callable[[int, int, int], None]
 """called with (member, step, n_steps)"""
+Judge = Callable[[Responses, Responses], None]
+"""told what was measured of conditions and what a model said that had not seen them"""
 Draw = Callable[[str], np.random.Generator]
 """gives the generator of a purpose"""
 
@@ -80,7 +82,13 @@ class MemberPlan:
     member: int
 
 
-def fit_member(plan: MemberPlan, data: FitData, run: Run | None, watch: Watch | None) -> Any:
+def fit_member(
+    plan: MemberPlan,
+    data: FitData,
+    run: Run | None,
+    watch: Watch | None,
+    judge: Judge | None = None,
+) -> Any:
     """Fit one member, going on from its checkpoint where there is one.
 
     Args:
@@ -88,6 +96,7 @@ def fit_member(plan: MemberPlan, data: FitData, run: Run | None, watch: Watch | 
         data: what to fit on.
         run: where checkpoints and records go; None writes nothing.
         watch: told of the progress.
+        judge: told of the conditions that a model kept from itself before it was fitted on all.
 
     Returns:
         The fitted model.
@@ -104,9 +113,14 @@ def fit_member(plan: MemberPlan, data: FitData, run: Run | None, watch: Watch | 
     if plan.card.level == "cells":
         return _fit_of_cells(plan, data, run, rng, hooks)
     if data.val is None and plan.train.patience:
-        kept = _tenth(data.train, rng("validation"))
+        # all members of an ensemble keep the same
+        kept = _tenth(data.train, named_rng(plan.seed, "member", 0, "validation"))
         if kept.size:
-            return _fit_twice(plan, data, kept, run, rng, hooks)
+            part = _without(data, kept)
+            first, n_epochs = _fit_once(plan, part, run, rng, hooks)
+            if judge is not None and part.val is not None:
+                judge(part.val, first.predict(part.val.conditions))
+            return _fit_again(plan, data, first, n_epochs, rng, hooks)
     return _fit_once(plan, data, run, rng, hooks)[0]
 
 
@@ -114,6 +128,12 @@ def _tenth(train: Responses, rng: np.random.Generator) -> np.ndarray:
     """Return a tenth of the perturbed conditions, to stop on where none are for validation."""
     rows = np.flatnonzero(~train.is_control)
     return np.sort(rng.permutation(rows)[: len(rows) // 10])
+
+
+def _without(data: FitData, kept: np.ndarray) -> FitData:
+    """Return the data with some of the training conditions for validation."""
+    rest = np.setdiff1d(np.arange(len(data.train.keys)), kept)
+    return replace(data, train=data.train.select(rest), val=data.train.select(kept))
 
 
 def _curves(data: FitData, model: Any, patience: int) -> Curves | None:
@@ -166,13 +186,10 @@ def _fit_once(
     return model, ended.best_epochs if judged else plan.train.n_epochs
 
 
-def _fit_twice(
-    plan: MemberPlan, data: FitData, kept: np.ndarray, run: Run | None, rng: Draw, hooks: Hooks
+def _fit_again(
+    plan: MemberPlan, data: FitData, first: Any, n_epochs: int, rng: Draw, hooks: Hooks
 ) -> Any:
-    """Fit without the conditions `kept`, which say how long to train, then again with them."""
-    rest = np.setdiff1d(np.arange(len(data.train.keys)), kept)
-    part = replace(data, train=data.train.select(rest), val=data.train.select(kept))
-    first, n_epochs = _fit_once(plan, part, run, rng, hooks)
+    """Fit on all of the data, as long as was good for a model that saw a part."""
     model: Any
     if isinstance(first, WeighedModel):
         model = first.again(data.train, data.features, rng("again"))
@@ -231,7 +248,11 @@ def _cells(plan: MemberPlan, data: FitData) -> CellData:
 
 
 def fit_members(
-    plans: list[MemberPlan], data: FitData, run: Run | None, watch: Watch | None = None
+    plans: list[MemberPlan],
+    data: FitData,
+    run: Run | None,
+    watch: Watch | None = None,
+    judge: Judge | None = None,
 ) -> list[Any]:
     """Fit the members of an ensemble, one after the other.
 
@@ -241,7 +262,7 @@ def fit_members(
     members = []
     for plan in plans:
         try:
-            members.append(fit_member(plan, data, run, watch))
+            members.append(fit_member(plan, data, run, watch, judge))
         except PerturbkitError as error:
             error.add_note(f"while fitting member {plan.member} of {len(plans)}")
             raise
