@@ -117,7 +117,7 @@ def test_hidden_genes_are_predicted_better_than_by_their_mean() -> None:
     config = StateEmbeddingConfig(
         d_model=32, nhead=2, d_hid=32, nlayers=1, output_dim=16, sentence_length=48, n_asked=15
     )
-    schedule = TrainConfig(n_epochs=4, batch_cells=64, learning_rate=4e-3, precision="fp32")
+    schedule = TrainConfig(n_epochs=8, batch_cells=64, learning_rate=4e-3, precision="fp32")
     model = fit_embedding(cells, config, schedule, 0)
     source = SentenceSource(cells, np.arange(cells.n_cells), config, 64, 9)
     held = np.random.default_rng(5).permutation(cells.n_cells)[:400]
@@ -126,4 +126,4 @@ def test_hidden_genes_are_predicted_better_than_by_their_mean() -> None:
         predicted, _ = model.predict_asked(batch)
     mean = model.offset[batch.asked]
     ours, theirs = ((p - batch.truth).square().mean() for p in (predicted, mean))
-    assert float(ours) < 0.98 * float(theirs)
+    assert float(ours) < 0.85 * float(theirs)

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 import perturbkit as pk
+from perturbkit.cli.main import run as cli
 from perturbkit.core.errors import FileError
 from perturbkit.core.responses import Responses
 from perturbkit.data.splits import Split
@@ -87,7 +88,24 @@ def test_closed_form_models_are_runs_too(tmp_path: Path) -> None:
     run = pk.fit("mean_delta", screen="simulated", out=tmp_path / "r",
                  settings=[f"screen.options.{k}={v}" for k, v in OPTIONS.items()])  # fmt: skip
     predicted = pk.predict(run, ["NOTAGENE", "control"], contexts=["line1"])
-    assert predicted.conditions["status"].to_list()[1] == "seen"
+    assert predicted.conditions["status"].to_list() == ["refused", "seen"]
+
+
+def test_names_never_heard_of_are_refused_and_held_out_ones_are_not(run: pk.Run, capsys) -> None:
+    """The base of the LPM would answer any name with a mean."""
+    split = pl.read_parquet(run.path / "split.parquet").filter(fold="test")
+    held_out = split["key"][0].split(" | ")[0]
+    predicted = pk.predict(run, [held_out, f"{held_out}x", f"{held_out}+NOTAGENE"])
+    status = np.array(predicted.conditions["status"])
+    named = predicted.conditions["perturbation"].to_numpy()
+    assert (status[named == held_out] != "refused").all()
+    assert (status[named != held_out] == "refused").all()
+    assert np.isnan(predicted.mean_cg[status == "refused"]).all()
+    assert set(pk.predict(run, [held_out], contexts=["lin1"]).conditions["status"]) == {"refused"}
+    assert cli(["predict", str(run.path), f"{held_out}x", "--context", "lin1"]) == 0
+    said = capsys.readouterr().err
+    assert f"no perturbation named '{held_out}x'; did you mean '{held_out}'" in said
+    assert "no context named 'lin1'; did you mean 'line1'" in said
 
 
 def test_a_run_in_use_is_not_touched(run: pk.Run) -> None:

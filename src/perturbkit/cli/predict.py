@@ -1,11 +1,17 @@
 """`perturbkit predict`: any conditions, from the saved run alone, each with its status."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from perturbkit.cli.asking import Conditions, Contexts, Table
+
+if TYPE_CHECKING:
+    from perturbkit.core.responses import Responses
+
+_HINTS = 5
+"""unknown names that are told apart"""
 
 
 def predict(  # noqa: PLR0913, PLR0917  (options of a command)
@@ -70,10 +76,20 @@ def predict(  # noqa: PLR0913, PLR0917  (options of a command)
     print_table("predictions", prediction_rows(predicted, origin, top))
     if out is not None:
         typer.echo(f"wrote {out}")
+    _say_refused(run, predicted)
+
+
+def _say_refused(run: Path, predicted: "Responses") -> None:
+    """Say how many conditions have no answer, and which names may be misspelt."""
+    from perturbkit.recipes.summaries import refusals
+
     n_refused = int((predicted.conditions["status"] == "refused").sum())
-    if n_refused:
-        typer.echo(
-            f"{n_refused} of {len(predicted.keys)} conditions were refused: the model knows "
-            "neither the perturbation nor anything like it, or not the context",
-            err=True,
-        )
+    if not n_refused:
+        return
+    typer.echo(
+        f"{n_refused} of {len(predicted.keys)} conditions were refused: the model knows "
+        "neither the perturbation nor anything like it, or not the context",
+        err=True,
+    )
+    for hint in refusals(run, predicted)[:_HINTS]:
+        typer.echo(f"  {hint}", err=True)

@@ -4,8 +4,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
+from perturbkit.core.condition import Condition, condition_table, conditions_of
 from perturbkit.core.errors import SchemaError, UnitError
 from perturbkit.core.files import read_json
 from perturbkit.core.responses import Responses
@@ -16,6 +18,8 @@ from perturbkit.recipes.experiment import ScreenConfig
 from perturbkit.recipes.opening import Opened, open_source
 from perturbkit.train.store import load_members, load_uncertainty
 from perturbkit.train.uncertainty import Uncertainty
+
+_NONSENSE = "a name that no screen has"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,16 +63,51 @@ class Fitted:
         )
 
     def predict(self, conditions: pl.DataFrame) -> Responses:
-        """Predict conditions with every member, with intervals where these are calibrated."""
+        """Predict conditions with every member, with intervals where these are calibrated.
+
+        Names that neither the screen nor the model's features know are refused, most likely
+        misspelt, even where the model would answer any name with a mean.
+        """
         predicted = Responses.stack([m.predict(conditions) for m in self.members])
+        predicted = _refused(predicted, self._unheard(conditions_of(predicted.conditions)))
         if self.uncertainty is None:
             return predicted
         return replace(predicted, spread=self.uncertainty.spread(predicted))
+
+    def _unheard(self, conditions: list[Condition]) -> np.ndarray:
+        """Say which conditions hold a name that nothing is known of, bool [c]."""
+        targets, contexts = names_of(self.run)
+        places = {*contexts, *self.new_contexts}
+        foreign = np.array([not set(targets).issuperset(c.targets) for c in conditions], bool)
+        if foreign.any() and not self._answers_any_name(contexts[0]):
+            foreign[:] = False  # the model tells names apart by itself
+        return foreign | np.array([c.context not in places for c in conditions], bool)
+
+    def _answers_any_name(self, context: str) -> bool:
+        nonsense = condition_table([Condition.parse(_NONSENSE, context=context)])
+        said = [m.predict(nonsense).conditions["status"][0] for m in self.members]
+        return "refused" not in said
+
+
+def _refused(predicted: Responses, rows: np.ndarray) -> Responses:
+    """Return the predictions with these rows refused."""
+    if not rows.any():
+        return predicted
+    values = predicted.values.copy()
+    values[:, rows] = np.nan
+    refused = pl.Series("status", np.where(rows, "refused", predicted.conditions["status"]))
+    return replace(predicted, values=values, conditions=predicted.conditions.with_columns(refused))
 
 
 def contexts_of(run: Run) -> list[str]:
     """Return the contexts of a run's screen."""
     return list(read_json(run.path / "data.json")["contexts"])
+
+
+def names_of(run: Run) -> tuple[list[str], list[str]]:
+    """Return the targets and the contexts that a run's screen measured, held out or not."""
+    table = pl.read_parquet(run.path / "truth.parquet", columns=["perturbation", "context"])
+    return sorted({t for c in conditions_of(table) for t in c.targets}), contexts_of(run)
 
 
 def _opened_as(screen: str | Path | ScreenConfig, unit: str | None) -> Opened:

@@ -1,16 +1,20 @@
 """What the command line prints of scores and predictions, as rows of plain values."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from perturbkit.core.condition import condition_table, conditions_of
+from perturbkit.core.errors import unknown_name
 from perturbkit.core.responses import Responses
+from perturbkit.core.run import Run
 from perturbkit.metrics import METRICS
 from perturbkit.metrics.score import CEILINGS, Scores
 from perturbkit.models import MODELS
+from perturbkit.recipes.fitted import names_of
 
 
 def score_rows(scores: Scores) -> list[dict[str, Any]]:
@@ -133,3 +137,20 @@ def calibration_rows(table: pl.DataFrame) -> list[dict[str, Any]]:
 def controls_for(predicted: Responses) -> pl.DataFrame:
     """Return the table of each condition's control, row by row."""
     return condition_table(c.control() for c in conditions_of(predicted.conditions))
+
+
+def refusals(run: str | Path | Run, predicted: Responses) -> list[str]:
+    """Say of each name of a refused condition that the screen does not have what may be meant."""
+    targets, contexts = names_of(run if isinstance(run, Run) else Run.open(run))
+    asked = conditions_of(predicted.conditions)
+    refused = (predicted.conditions["status"] == "refused").to_list()
+    return [
+        *_unknown("perturbation", [set(c.targets) for c in asked], refused, targets),
+        *_unknown("context", [{c.context} for c in asked], refused, contexts),
+    ]
+
+
+def _unknown(kind: str, names: list[set[str]], refused: list[bool], known: list[str]) -> list[str]:
+    """Say what may be meant by names that are not known and never answered."""
+    answered = set(known).union(*(n for n, no in zip(names, refused, strict=True) if not no))
+    return [str(unknown_name(kind, n, known)) for n in sorted(set().union(*names) - answered)]
