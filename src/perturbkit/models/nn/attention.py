@@ -45,15 +45,18 @@ class _Products(torch.autograd.Function):
         parts = _parts(packed)
         scores = _scratch(packed)
         keep = len(packed) * packed.shape[3] * packed.shape[1] ** 2 <= _KEPT
-        kept = packed.new_empty(len(parts), *scores.shape) if keep else None
+        kept: list[Tensor] = []
         # under autocast softmax would leave bfloat16, and with it the speed
         with torch.autocast("cpu", enabled=False):
-            for i, (cell, heads) in enumerate(parts):
+            for cell, heads in parts:
                 query, key, value = _of(packed, cell, heads)
-                weights = scores[: len(query)] if kept is None else kept[i, : len(query)]
-                _weigh(query, key, scores[: len(query)], weights)
+                scratch = scores[: len(query)]
+                # in pieces, since the allocator maps anew what is larger than 32 MB
+                weights = torch.empty_like(scratch) if keep else scratch
+                _weigh(query, key, scratch, weights)
                 torch.bmm(weights, value, out=_head_first(out[cell, :, heads]))
-        ctx.save_for_backward(packed, *([] if kept is None else [kept]))
+                kept += [weights] if keep else []
+        ctx.save_for_backward(packed, *kept)
         return out
 
     @staticmethod
@@ -67,7 +70,7 @@ class _Products(torch.autograd.Function):
             for i, (cell, heads) in enumerate(_parts(packed)):
                 query, key, value = _of(packed, cell, heads)
                 n = len(query)
-                weights = kept[0][i, :n] if kept else scores[:n]
+                weights = kept[i] if kept else scores[:n]
                 if not kept:
                     _weigh(query, key, weights, weights)
                 d_query, d_key, d_value = _of(d_packed, cell, heads)
