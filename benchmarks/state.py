@@ -1,7 +1,7 @@
 """STATE's two models: contexts, perturbations and cells never seen; ablation; speed and memory.
 
-python -m benchmarks.state [transfer[:CASE]] [ablation[:CASE]] [few_shot] [masked] [speed]
-    [memory]
+python -m benchmarks.state [transfer[:CASE]] [ablation[:CASE]] [folds] [few_shot] [masked] [speed]
+    [memory] [published]
 
 Simulated: preset `four_contexts` (300 genes, 100 knock-downs, 4 contexts of 50 cells each), seeds
 0 and 1; the network is the true one. Papalexi and perturbench_devel with STRING. Scores are of the
@@ -77,15 +77,20 @@ def simulated(seed: int, kind: str, context: str = "line1") -> Case:
                 split, {"true network": made.graph})  # fmt: skip
 
 
-def real(name: str, kind: str) -> Case:
+def opened(name: str) -> tuple[Screen, dict[str, Graph]]:
+    """Return a real screen, and STRING among its genes."""
     files = {"papalexi2021": "papalexi2021/papalexi2021_eccite_299genes.h5ad",
              "perturbench_devel": "perturbench_devel/devel.h5ad"}  # fmt: skip
     unit = "log1p_cp10k" if name == "perturbench_devel" else None
     screen = open_screen(str(data_folder() / files[name]), unit=unit)
     graph = read_graph("string", data_folder() / "graphs")
     names = {*screen.readouts, *screen.targets}
-    return case(f"{name}, {kind}", screen, SplitConfig(kind=kind),
-                {"string": align(graph, [n for n in graph.nodes if n in names])})  # fmt: skip
+    return screen, {"string": align(graph, [n for n in graph.nodes if n in names])}
+
+
+def real(name: str, kind: str) -> Case:
+    screen, graphs = opened(name)
+    return case(f"{name}, {kind}", screen, SplitConfig(kind=kind), graphs)
 
 
 def fitted(of: Case, graphs: Mapping[str, Graph], features: Features | None = None,
@@ -184,9 +189,8 @@ def drawn(of: Case, model: StateTransition, store: CellStore | None = None) -> d
 
 
 KINDS = ("unseen_context", "unseen_pair", "unseen_perturbation")
-REAL = [
-    partial(real, name, "unseen_perturbation") for name in ("papalexi2021", "perturbench_devel")
-]
+SCREENS = ("papalexi2021", "perturbench_devel")
+REAL = [partial(real, name, "unseen_perturbation") for name in SCREENS]
 TRANSFER = [*(partial(simulated, s, k) for s in (0, 1) for k in KINDS), *REAL]
 ABLATION = [partial(simulated, 0, KINDS[2]), partial(simulated, 1, KINDS[2]),
             partial(simulated, 0, KINDS[0]), *REAL]  # fmt: skip
@@ -316,32 +320,14 @@ def ablation(chosen: slice) -> None:
         print(json.dumps(row), flush=True)
 
 
-def op3() -> dict[str, Any]:
-    """Profiles alone, no genes perturbed: only compounds' fingerprints could be knowledge."""
-    screen = open_screen(str(data_folder() / "op3/op3_signed_ranks_B_NK_T.npz"))
-    truth = responses_of(screen)
-    split = make_split(truth.conditions, SplitConfig(kind="unseen_pair"), named_rng(0, "split"))
-    train_rows, test = truth.select(split.rows(truth, "train")), truth.select(
-        split.rows(truth, "test"))  # fmt: skip
-    made = {}
-    for name in ("mean_delta", "cross_context_ridge", "relative_effects"):
-        model = MODELS[name]
-        fit = model.model.fit(model.config(), train_rows, None, named_rng(0, name))
-        made[name] = fit.predict(test.conditions)
-    result = score(test, made, train=train_rows, metrics=["pearson"],
-                   rng=named_rng(0, "score"), n_bootstrap=100)  # fmt: skip
-    return {"case": "op3, unseen_pair, profiles (drugs have no edges: no network arm)",
-            "n": len(test.keys),
-            "pearson": {m: round(float(np.nanmean(result.values[m, "pearson"])), 4)
-                        for m in made}}  # fmt: skip
-
-
 def main(chosen: list[str]) -> None:
-    from benchmarks import state_cells, state_few_shot
+    from benchmarks import state_cells, state_few_shot, state_folds
 
     parts = {"masked": state_cells.masked, "speed": state_cells.speed,
-             "memory": state_cells.memory, "few_shot": state_few_shot.few_shot,
-             "op3": lambda: print(json.dumps(op3()))}  # fmt: skip
+             "memory": state_cells.memory, "published": state_cells.published,
+             "few_shot": state_few_shot.few_shot,
+             "op3": lambda: print(json.dumps(state_folds.op3())),
+             "folds": lambda: [state_folds.folds(name) for name in SCREENS]}  # fmt: skip
     for part in chosen or [*parts, "seen", "transfer", "ablation"]:
         name, _, number = part.partition(":")
         print(json.dumps({"part": part}), flush=True)

@@ -55,3 +55,9 @@ def test_opening_what_is_no_run(tmp_path: Path) -> None:
         Run.open(tmp_path / "absent")
     with pytest.raises(FileError, match="holds no run"):
         Run.open(tmp_path)
+    (tmp_path / "config.yaml").touch()
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "last.ckpt").touch()
+    for place in (tmp_path, tmp_path / "last.ckpt"):
+        with pytest.raises(FileError, match=r"another program .* perturbkit score adata_pred"):
+            Run.open(place)

@@ -2,17 +2,20 @@
 
 import json
 from dataclasses import replace
+from functools import partialmethod
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from torch import nn
 
 from perturbkit.core.errors import SchemaError, UnknownNameError
 from perturbkit.core.features import Features
 from perturbkit.core.graph import Graph
 from perturbkit.core.vocabulary import Vocabulary
 from perturbkit.models.nn.gene_tokens import GeneTokens
+from perturbkit.models.nn.transformer import SetTransformer
 from perturbkit.models.state_embedding import (
     LOSSES,
     SentenceBatch,
@@ -185,3 +188,21 @@ def test_published_sizes_are_those_of_the_published_model() -> None:
     tokens = GeneTokens(GENES, 512, np.random.default_rng(0), features=Features(
         GENES, np.random.default_rng(0).normal(size=(N, 5120))))  # fmt: skip
     assert tokens.project.in_features == 5120
+
+
+@pytest.mark.filterwarnings("ignore")  # the compiler warns of its own code
+def test_compiled_it_has_the_same_loss_and_gradients(monkeypatch, rng) -> None:
+    # traced and differentiated as ever; generating C++ from that would take a minute
+    compile_ = partialmethod(nn.Module.compile, backend="aot_eager")
+    monkeypatch.setattr(SetTransformer, "compile", compile_)
+    cells, losses, gradients = batch(rng), [], []
+    for compiled in (False, True):
+        model = built(SMALL.replace(compiled=compiled, nlayers=1)).train()
+        loss = model.loss(cells)
+        loss.backward()
+        losses.append(float(loss.detach()))
+        gradients.append({k: p.grad for k, p in model.named_parameters() if p.grad is not None})
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradient, gradients[1][name], rtol=1e-3, atol=1e-5)

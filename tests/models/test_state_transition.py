@@ -125,7 +125,8 @@ def test_the_mean_moves_by_the_change_whatever_the_mix(case) -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, {"loss": "sinkhorn"}, {"loss": "mmd"},
-                                     {"confidence": True}, {"base": "none"}])  # fmt: skip
+                                     {"confidence": True}, {"base": "none"},
+                                     {"loss": "counts"}])  # fmt: skip
 def test_every_loss_trains_every_weight_that_it_should(changes, case) -> None:
     model = built(case[3], SMALL.replace(**changes))
     loss = model.loss(batch_of(model, case[3]))
@@ -136,6 +137,32 @@ def test_every_loss_trains_every_weight_that_it_should(changes, case) -> None:
         assert float(model.net.foretell.weight.grad.abs().sum()) > 0
     grads = [p.grad for p in model.parameters() if p.grad is not None]
     assert all(torch.isfinite(g).all() for g in grads)
+
+
+def test_the_likelihood_of_counts_is_learnt_with_its_dispersions(case) -> None:
+    model = built(case[3], SMALL.replace(loss="counts", decoder="counts")).train()
+    start = model.net.dispersion()
+    with torch.no_grad():
+        model.net.log_dispersion += 1.5  # a start that the likelihood must leave
+    batch = batch_of(model, case[3])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.05)
+    losses = []
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = model.loss(batch)
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0] - 0.02
+    learnt = model.net.dispersion()
+    assert np.isfinite(learnt).all()
+    expressed = case[3].train.control_of(["line1"])[0] > 0.5
+    assert np.median(learnt[expressed] / start[expressed]) < np.exp(1.5) / 1.5
+    restored = StateTransition.restore(model.config, model.state())
+    np.testing.assert_array_equal(restored.net.dispersion(), learnt)
+    table = case[2].conditions.select(pl.exclude("n_cells", "status"))[:1]
+    cells = restored.predict_cells(table, 20, np.random.default_rng(0)).x[0]
+    assert np.isfinite(cells).all()
 
 
 def test_training_lowers_the_loss_on_the_sets_it_sees(case) -> None:

@@ -74,7 +74,9 @@ class Run:
         """
         run = cls(existing(path, "run"))
         if not run.config_path.exists():
-            message = f"{run.path} holds no run (no config.json); name a folder made by fit"
+            message = _state_checkpoint(run.path) or (
+                f"{run.path} holds no run (no config.json); name a folder made by fit"
+            )
             raise FileError(message)
         found = read_json(run.config_path).get("format")
         if found != FORMAT:
@@ -187,3 +189,19 @@ def environment() -> dict[str, Any]:
         "command": [Path(a).name if i == 0 else a for i, a in enumerate(sys.argv)],
         **{name: version(name) for name in _NOTED},
     }
+
+
+def _state_checkpoint(path: Path) -> str:
+    """Return what can be done with a run or checkpoint of STATE; nothing for anything else."""
+    is_folder = (path / "config.yaml").exists() and (
+        (path / "checkpoints").is_dir() or (path / "data_module.torch").exists()
+    )
+    if not is_folder and path.suffix != ".ckpt":
+        return ""
+    return (
+        f"{path} is a checkpoint of another program (STATE's layout): which weight is which is "
+        "described in nothing that perturbkit may be built from, so it cannot be opened. Its "
+        "tables of vectors can be used (--set features=FILE.pt, read as tensors alone), and the "
+        "predictions it wrote can be scored: perturbkit score adata_pred.h5ad --truth "
+        "adata_real.h5ad"
+    )

@@ -27,14 +27,24 @@ class CountDecoder:
     """mean log value of the control cells at each of `_FOLDS`, rising"""
 
     @classmethod
-    def of(cls, x_ng: np.ndarray, rng: np.random.Generator) -> Self:
-        """Learn from the control cells of one context, log1p values [n, g]."""
+    def of(
+        cls, x_ng: np.ndarray, rng: np.random.Generator, dispersion_g: np.ndarray | None = None
+    ) -> Self:
+        """Learn from the control cells of one context, log1p values [n, g].
+
+        Args:
+            x_ng: the cells.
+            rng: draws the cells that the response of the mean is computed from.
+            dispersion_g: known dispersions; by default the moments of the cells' counts.
+        """
         linear = np.expm1(x_ng)
         step = steps(x_ng)
         counts = np.rint(linear / step)
-        mean = counts.mean(0)
-        extra = counts.var(0) - mean
-        dispersion = np.clip(extra / np.maximum(mean, 1e-6) ** 2, 0.01, 5.0).astype(np.float32)
+        dispersion = dispersion_g
+        if dispersion is None:
+            mean = counts.mean(0)
+            extra = counts.var(0) - mean
+            dispersion = np.clip(extra / np.maximum(mean, 1e-6) ** 2, 0.01, 5.0).astype(np.float32)
         rate = linear.mean(0).astype(np.float32)
         decoder = cls(dispersion, rate, np.zeros((len(_FOLDS), x_ng.shape[1]), np.float32))
         for i, fold in enumerate(_FOLDS):

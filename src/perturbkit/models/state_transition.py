@@ -1,7 +1,6 @@
 """STATE's transition model: sets of control cells in, sets of perturbed cells out."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from perturbkit.core.condition import complete_table, condition_keys, conditions_of
-from perturbkit.core.errors import SchemaError
+from perturbkit.core.errors import SchemaError, UnitError
 from perturbkit.core.features import Features
 from perturbkit.core.graph import Graph
 from perturbkit.core.responses import STATUSES, Responses
@@ -24,21 +23,15 @@ from perturbkit.models.cells import CellBatch, CellData, PredictedCells
 from perturbkit.models.control_cells import ControlCells
 from perturbkit.models.count_decoder import CountDecoder
 from perturbkit.models.nn.condition_rows import padded_targets
-from perturbkit.models.nn.distribution import energy_distance, mmd, sinkhorn_divergence
 from perturbkit.models.nn.perturbation import EncoderConfig, PerturbationEncoder
 from perturbkit.models.nn.transition import TransitionNet, padded
+from perturbkit.models.nn.transition_loss import count_loss, set_distance
 from perturbkit.models.relative_effects import (
     RelativeEffects,
     RelativeEffectsConfig,
     crossfitted_changes,
 )
 from perturbkit.models.state_transition_config import StateTransitionConfig
-
-_DISTANCES = {
-    "energy": partial(energy_distance, distinct=True),
-    "sinkhorn": sinkhorn_divergence,
-    "mmd": mmd,
-}
 
 
 class StateTransition(nn.Module):
@@ -68,6 +61,7 @@ class StateTransition(nn.Module):
         self.net: TransitionNet = TransitionNet(
             PerturbationEncoder.restore(about["encoder"]), sizes, config.dropout,
             np.random.default_rng(about["seed"]), confidence=config.confidence,
+            counts=config.loss == "counts",
         )  # fmt: skip
 
     @classmethod
@@ -91,11 +85,15 @@ class StateTransition(nn.Module):
 
         Raises:
             SchemaError: every training condition is a control.
+            UnitError: the loss is of counts, and the cells are in another unit.
         """
         profiles = cells.profiles
         if bool(profiles.is_control.all()):
             message = "every training condition is a control; there is no change to learn"
             raise SchemaError(message)
+        if config.loss == "counts" and cells.store.unit != "counts":
+            message = f"the cells are in {cells.store.unit}; loss 'counts' needs counts"
+            raise UnitError(message)
         nets = configured_graphs(config.graph_config, config.graph_folder, features) \
             if graphs is None else dict(graphs)  # fmt: skip
         targets = {t for c in conditions_of(profiles.conditions) for t in c.targets}
@@ -118,6 +116,8 @@ class StateTransition(nn.Module):
         model.net.control_kg.copy_(torch.from_numpy(origin))
         delta = profiles.delta_cg()[~profiles.is_control]
         model.net.scale.fill_(float(np.nanstd(delta)) or 1.0)
+        if config.loss == "counts":
+            model.net.start_counts(controls.x_ng, CountDecoder.of(controls.x_ng, rng).dispersion_g)
         if config.base != "none":
             settings = RelativeEffectsConfig()
             model._base = RelativeEffects.with_graphs(settings, profiles, nets)
@@ -187,11 +187,15 @@ class StateTransition(nn.Module):
         first = torch.searchsorted(batch.set_of, torch.arange(len(truth), device=truth.device))
         rows = {k: v[batch.condition[first]] for k, v in batch.rows.items()}
         change, foretold = self.net(controls, mask, rows)
-        moved = self._floored(self.net.move(controls, change, rows["context"]))
-        distance = _DISTANCES[self.config.loss](moved, truth, mask, mask)
-        share = mask.to(moved)[..., None] / mask.sum(1)[:, None, None]
+        if self.config.loss == "counts":
+            counts, _ = padded(batch.x, batch.set_of)
+            total = count_loss(counts, mask, *self.net.count_law(change, mask, rows["context"]))
+        else:
+            moved = self._floored(self.net.move(controls, change, rows["context"]))
+            total = set_distance(self.config.loss, moved, truth, mask)
+        share = mask.to(truth)[..., None] / mask.sum(1)[:, None, None]
         gap = ((controls + change - truth) * share).sum(1)
-        total = distance / truth.shape[-1] ** 0.5 + self.config.mean_weight * gap.square().mean(-1)
+        total = total + self.config.mean_weight * gap.square().mean(-1)
         if foretold is not None:
             total = total + 0.1 * (foretold - total.detach()).square()
         return total, rows["held_out"]
@@ -284,7 +288,9 @@ class StateTransition(nn.Module):
     def _decoder(self, context: str) -> CountDecoder:
         if context not in self._decoders:
             rng = named_rng(self.about["seed"], "decoder", context)
-            self._decoders[context] = CountDecoder.of(self.controls.all_of(context), rng)
+            self._decoders[context] = CountDecoder.of(
+                self.controls.all_of(context), rng, self.net.dispersion()
+            )
         return self._decoders[context]
 
     def state(self) -> State:

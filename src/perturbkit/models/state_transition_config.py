@@ -22,8 +22,9 @@ class StateTransitionConfig(Config):
     """share of hidden values set to zero while training"""
     rank: int = Field(default=32, ge=1)
     """directions of readouts that the network's part is made of"""
-    loss: Literal["energy", "sinkhorn", "mmd"] = "energy"
-    """what compares predicted and measured sets"""
+    loss: Literal["energy", "sinkhorn", "mmd", "counts"] = "energy"
+    """what compares predicted and measured sets; `counts` is the negative-binomial likelihood of
+    the molecules, which also learns the dispersions that the decoder of counts draws with"""
     mean_weight: float = Field(default=1.0, ge=0)
     """weight of the squared difference of the sets' means"""
     base: Literal["relative_effects", "none"] = "relative_effects"
@@ -42,7 +43,7 @@ class StateTransitionConfig(Config):
     {"confidence": 0.7}}}`"""
     graph_folder: str = ""
     """where the networks' files are; by default `graphs` of PERTURBKIT_DATA, or the downloads"""
-    n_controls: int = Field(default=256, ge=2)
+    n_controls: int = Field(default=1024, ge=2)
     """control cells kept of each context at most"""
     identity_dropout: float = Field(default=0.3, ge=0, lt=1)
     """probability of hiding a target's own vector while training, where more is known of it"""

@@ -133,3 +133,9 @@ def test_e_test_is_calibrated_and_has_power(rng: np.random.Generator) -> None:
     statistic, p_value = e_test(rng.normal(size=(20, 5)), rng.normal(1, 1, (25, 5)), rng, 199)
     assert statistic > 0
     assert p_value == pytest.approx(1 / 200)
+
+
+@pytest.mark.parametrize("distance", [energy, mmd])
+def test_cells_that_are_not_numbers_are_no_perfect_prediction(distance, rng) -> None:
+    measured = rng.normal(size=(20, 4)).astype(np.float32)
+    assert np.isnan(distance(np.where(np.eye(20, 4) > 0, np.nan, measured), measured))

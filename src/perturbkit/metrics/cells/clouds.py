@@ -15,11 +15,16 @@ Distance = Callable[[np.ndarray, np.ndarray], float]
 """`(x_ng, y_mg) -> distance` of two clouds, float32"""
 
 
+def _at_least_0(distance: float) -> float:
+    """Take away what rounding left below 0; of values that are not numbers NaN stays."""
+    return float(np.maximum(0.0, distance))
+
+
 def energy(x_ng: np.ndarray, y_mg: np.ndarray) -> float:
     """Energy distance over all pairs: 0 for the same cells, above it for a second sample."""
     n, m = len(x_ng), len(y_mg)
     within = sum_within(x_ng) / n**2 + sum_within(y_mg) / m**2
-    return max(0.0, 2 * sum_of_distances(x_ng, y_mg) / (n * m) - within)
+    return _at_least_0(2 * sum_of_distances(x_ng, y_mg) / (n * m) - within)
 
 
 def squared_distances(x_ng: np.ndarray, y_mg: np.ndarray) -> np.ndarray:
@@ -45,7 +50,7 @@ def mmd(x_ng: np.ndarray, y_mg: np.ndarray) -> float:
     if scale <= 0:
         return float("nan")
     means = [np.exp(-d / scale).mean(dtype=np.float64) for d in (xx, yy, xy)]
-    return max(0.0, float(means[0] + means[1] - 2 * means[2]))
+    return _at_least_0(means[0] + means[1] - 2 * means[2])
 
 
 def quantile_distance(x_nk: np.ndarray, y_mk: np.ndarray) -> np.ndarray:

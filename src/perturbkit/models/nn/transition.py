@@ -23,6 +23,7 @@ class TransitionNet(nn.Module):
         dropout: share of hidden values set to zero while training.
         rng: initialises the weights.
         confidence: whether a token of each set foretells its loss.
+        counts: whether there is a law of the counts, `count_law`.
     """
 
     control_kg: Tensor
@@ -36,6 +37,7 @@ class TransitionNet(nn.Module):
         rng: np.random.Generator,
         *,
         confidence: bool,
+        counts: bool = False,
     ) -> None:
         super().__init__()
         self.encoder, self.confidence = encoder, confidence
@@ -53,6 +55,8 @@ class TransitionNet(nn.Module):
         # falls start as scaling, so that no value goes below zero; rises in between
         self.mix_down = nn.Parameter(torch.full((g,), 3.0))
         self.mix_up = nn.Parameter(torch.full((g,), 1.0))
+        self.log_share = nn.Parameter(torch.zeros(g)) if counts else None
+        self.log_dispersion = nn.Parameter(torch.zeros(g)) if counts else None
         self.register_buffer("control_kg", torch.zeros(sizes["n_contexts"], g))
         self.register_buffer("scale", torch.ones(1))
 
@@ -96,6 +100,36 @@ class TransitionNet(nn.Module):
         # what is silent in the control can only be shifted
         mix = mix * (mean > 1e-3)
         return x_bsg + change_bsg * (mix * x_bsg / mean.clamp_min(1e-3) + 1 - mix)
+
+    @torch.no_grad()
+    def start_counts(self, x_ng: np.ndarray, dispersion_g: np.ndarray) -> None:
+        """Begin the law of the counts at control cells (log1p values) and their dispersions."""
+        assert self.log_share is not None
+        assert self.log_dispersion is not None
+        linear = torch.from_numpy(np.expm1(x_ng))
+        share = linear.mean(0) / linear.sum(1).mean()
+        level = torch.from_numpy(x_ng).mean(0).clamp_min(1e-4).expm1()
+        self.log_share.copy_((share.clamp_min(1e-7) / level).log())
+        self.log_dispersion.copy_(torch.from_numpy(dispersion_g).log())
+
+    def count_law(
+        self, change_bsg: Tensor, mask_bs: Tensor, context_b: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return each set's expected shares of molecules [b, g], and dispersions [g].
+
+        A readout's share is in proportion to expm1 of its mean log value after the change.
+        """
+        assert self.log_share is not None
+        assert self.log_dispersion is not None
+        here = mask_bs.to(change_bsg)[..., None] / mask_bs.sum(1)[:, None, None]
+        level = (self.control_kg[context_b] + (change_bsg * here).sum(1)).clamp_min(1e-4)
+        return level.expm1() * self.log_share.exp(), self.log_dispersion.exp()
+
+    def dispersion(self) -> np.ndarray | None:
+        """Return the dispersions learnt with the law of the counts, [g]; None without one."""
+        if self.log_dispersion is None:
+            return None
+        return self.log_dispersion.detach().exp().cpu().numpy()
 
 
 def padded(x_ng: Tensor, set_of: Tensor) -> tuple[Tensor, Tensor]:
