@@ -15,13 +15,13 @@ from functools import partial
 import numpy as np
 import torch
 from benchmarks.explain import scored_mean_difference
-from scipy.optimize import minimize
-from scipy.special import expit
+from benchmarks.reliability import reliability, true_pairs
 
 from perturbkit.core.errors import DivergedError
 from perturbkit.core.rng import named_rng
 from perturbkit.core.screen import Screen
 from perturbkit.data.profiles import responses_of
+from perturbkit.data.recalibration import Recalibration
 from perturbkit.data.simulate import preset, simulate
 from perturbkit.data.store import store_of
 from perturbkit.grn.evaluate import against_truth, calibration_table, scored_pairs
@@ -37,10 +37,6 @@ PUBLISHED = {
     "decoder_layers": 2, "guide_dim": 400, "guide_layers": 4, "perturbations": "one_hot",
     "criterion": 0.8, "penalty": 5.0,
 }  # fmt: skip
-
-
-LEAST_LIKELY = 0.03
-"""probabilities below this, nearly all pairs, do not take part in the recalibration"""
 
 
 def data_of(screen: Screen) -> CellData:
@@ -89,43 +85,13 @@ def planted(seeds: list[int]) -> dict:
     return {"scores": rows, "probability, share true, interval, pairs": reliability(tables)}
 
 
-def reliability(tables: list[np.ndarray]) -> list:
-    """Return each bin's mean probability, share true, its 95 % interval, and pairs.
-
-    The interval resamples screens: pairs of one screen stand and fall together.
-    """
-    whole = np.array(tables)
-    rng = np.random.default_rng(0)
-    drawn = [_pooled(whole[rng.integers(len(whole), size=len(whole))]) for _ in range(1000)]
-    low, high = np.quantile([d[:, 1] for d in drawn], [0.025, 0.975], axis=0)
-    rows = zip(_pooled(whole), low, high, strict=True)
-    return [[round(float(v), 3) for v in (mean, share, a, b)] + [int(n)]
-            for (mean, share, n), a, b in rows]  # fmt: skip
-
-
-def _pooled(tables: np.ndarray) -> np.ndarray:
-    count = tables[..., 2].sum(0)
-    sums = (tables[..., :2] * tables[..., 2:]).sum(0)
-    return np.column_stack([sums / np.maximum(count, 1)[:, None], count])
-
-
 def recalibration(seeds: list[int]) -> dict:
-    """Learn RECALIBRATION of the calibrated head: log odds c + a ln p - b ln(1 - p), b >= 0."""
+    """Learn RECALIBRATION of the calibrated head."""
     parts = [judged(seed) for seed in seeds]
     p, truth = (np.concatenate(column) for column in zip(*parts, strict=True))
-    features = np.stack([np.ones(p.size), np.log(p), -np.log1p(-p)])
-    likely = p > LEAST_LIKELY
-    x, y = features[:, likely], truth[likely]
-
-    def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
-        odds = w @ x
-        value = float(np.mean(np.logaddexp(0, odds) - y * odds))
-        return value, x @ (expit(odds) - y) / y.size
-
-    best = minimize(loss, np.array([0.0, 1.0, 1.0]), jac=True, method="L-BFGS-B",
-                    bounds=[(None, None), (0, None), (0, None)]).x  # fmt: skip
-    table = calibration_table(expit(best @ features), truth)
-    return {"c, a, b": [round(float(v), 3) for v in best], "pairs": int(likely.sum()),
+    law = Recalibration.learned(p, truth)
+    table = calibration_table(law.of(p), truth)
+    return {"c, a, b": [round(v, 3) for v in law],
             "probability, share true, pairs": np.round(table, 3).tolist()}  # fmt: skip
 
 
@@ -135,13 +101,8 @@ def judged(seed: int) -> tuple[np.ndarray, np.ndarray]:
     model, _, _ = fitted("gpo_vae", data_of(world.screen), {}, 4)
     evidence = model.evidence()
     found, allowed = uncalibrated(evidence)
-    nodes = np.array(world.graph.nodes, dtype=object)
-    source = evidence.sources.find(nodes[world.graph.source])
-    target = evidence.readouts.find(nodes[world.graph.target])
-    known = (source >= 0) & (target >= 0)
-    true = np.zeros(allowed.shape, bool)
-    true[source[known], target[known]] = True
-    return np.clip(found.probability_kg[allowed], 1e-9, 1 - 1e-9), true[allowed]
+    true = true_pairs(world.graph, evidence.sources, evidence.readouts)
+    return found.probability_kg[allowed], true[allowed]
 
 
 def control_only(n_draws: int) -> dict:

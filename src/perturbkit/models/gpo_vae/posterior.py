@@ -7,10 +7,11 @@ are paths over regulators that were not perturbed: these are allowed for here.
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import expit, ndtr
+from scipy.special import ndtr
 
 from perturbkit.data import direct_effects as shared
 from perturbkit.data.false_discovery import bayesian_fdr, overall_and_by_source
+from perturbkit.data.recalibration import Recalibration
 from perturbkit.data.spike_slab import Posterior, RatePrior
 from perturbkit.models.gpo_vae.evidence import Evidence
 
@@ -21,10 +22,9 @@ HIDDEN = 0.2
 over these look like direct effects"""
 LEAST_SHARE = 0.3
 """least chance of being direct that an effect's size alone gives it"""
-RECALIBRATION = (0.33, 0.99, 0.56)
-"""odds of an edge are exp(c) p^a / (1 - p)^b of the probability that coordinate ascent gives it,
-which takes the rates it has learned, and each mediator's share, for certain; c, a and b were
-learned on planted screens of seeds 10 to 29 (`python -m benchmarks.vae --only recalibrate`)"""
+RECALIBRATION = Recalibration(c=0.33, a=0.99, b=0.56)
+"""coordinate ascent takes the rates it has learned, and each mediator's share, for certain; learned
+on planted screens of seeds 10 to 29 (`python -m benchmarks.vae --only recalibrate`)"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ def direct_effects(evidence: Evidence) -> Direct:
     and of the Benjamini-Hochberg rates of the total effect among all pairs and within its source.
     """
     found, allowed = uncalibrated(evidence)
-    probability = recalibrated(found.probability_kg)
+    probability = RECALIBRATION.of(found.probability_kg)
     p_value = np.where(allowed, 2 * ndtr(-np.abs(evidence.z_pg)), np.nan)
     rate = np.fmax(bayesian_fdr(probability), overall_and_by_source(p_value))
     return Direct(probability, found.mean_kg, np.where(allowed, rate, 1.0))
@@ -92,14 +92,3 @@ def shown_direct(found: np.ndarray, effect: np.ndarray, mediated: np.ndarray) ->
     # larger effects are directer, and too few of a size say nothing
     share = np.maximum.accumulate(np.where(amount > 5, share, LEAST_SHARE))
     return share[np.clip(np.searchsorted(ends, size, side="right") - 1, 0, len(share) - 1)]
-
-
-def recalibrated(probability: np.ndarray) -> np.ndarray:
-    """Return probabilities mapped by RECALIBRATION; their order stays.
-
-    Source:
-        Kull, Silva Filho & Flach 2017, doi:10.1214/17-EJS1338SI (beta calibration).
-    """
-    c, a, b = RECALIBRATION
-    p = np.clip(probability, 1e-12, 1 - 1e-12)
-    return np.where(probability > 0, expit(c + a * np.log(p) - b * np.log1p(-p)), 0.0)
