@@ -14,7 +14,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from benchmarks.explain import scored_mean_difference
+from benchmarks.explain import planted_world, scored_mean_difference
 from benchmarks.reliability import reliability, true_pairs
 
 from perturbkit.core.errors import DivergedError
@@ -27,7 +27,7 @@ from perturbkit.data.store import store_of
 from perturbkit.grn.evaluate import against_truth, calibration_table, scored_pairs
 from perturbkit.models import MODELS
 from perturbkit.models.cells import CellData
-from perturbkit.models.gpo_vae.posterior import uncalibrated
+from perturbkit.models.gpo_vae.posterior import RECALIBRATION, uncalibrated
 from perturbkit.train.cells import build_of_cells, cell_data
 from perturbkit.train.config import TrainConfig
 from perturbkit.train.loop import Hooks, train
@@ -85,19 +85,20 @@ def planted(seeds: list[int]) -> dict:
     return {"scores": rows, "probability, share true, interval, pairs": reliability(tables)}
 
 
-def recalibration(seeds: list[int]) -> dict:
-    """Learn RECALIBRATION of the calibrated head."""
-    parts = [judged(seed) for seed in seeds]
+def recalibration(seeds: list[int], umi: float) -> dict:
+    """Learn RECALIBRATION of the calibrated head, and judge the one that is set."""
+    parts = [judged(seed, umi) for seed in seeds]
     p, truth = (np.concatenate(column) for column in zip(*parts, strict=True))
     law = Recalibration.learned(p, truth)
-    table = calibration_table(law.of(p), truth)
-    return {"c, a, b": [round(v, 3) for v in law],
-            "probability, share true, pairs": np.round(table, 3).tolist()}  # fmt: skip
+    tables = {"learned": law.of(p), "as it is set": RECALIBRATION.of(p)}
+    return {"c, a, b": [round(v, 3) for v in law], **{
+        f"probability, share true, pairs: {n}": np.round(calibration_table(q, truth), 3).tolist()
+        for n, q in tables.items()}}  # fmt: skip
 
 
-def judged(seed: int) -> tuple[np.ndarray, np.ndarray]:
+def judged(seed: int, umi: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the probability of every pair of a screen before recalibration, and its truth."""
-    world = simulate(preset("planted_edges"), np.random.default_rng(seed))
+    world = planted_world(seed, umi)
     model, _, _ = fitted("gpo_vae", data_of(world.screen), {}, 4)
     evidence = model.evidence()
     found, allowed = uncalibrated(evidence)
@@ -170,12 +171,14 @@ def finite() -> dict:
 def main(argv: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--umi", type=float, default=1000.0, help="counts of a simulated cell")
     parts = ["planted", "null", "speed", "finite"]
     parser.add_argument("--only", nargs="*", default=parts, choices=[*parts, "recalibrate"])
     args = parser.parse_args(argv)
     made = {
         "planted": lambda: planted(args.seeds), "null": lambda: control_only(5),
-        "speed": speed, "finite": finite, "recalibrate": lambda: recalibration(args.seeds),
+        "speed": speed, "finite": finite,
+        "recalibrate": lambda: recalibration(args.seeds, args.umi),
     }  # fmt: skip
     result = {}
     for name in args.only:
