@@ -1,7 +1,7 @@
 """STATE's two models: contexts, perturbations and cells never seen; ablation; speed and memory.
 
-python -m benchmarks.state [transfer[:CASE]] [ablation[:CASE]] [folds] [few_shot] [masked] [speed]
-    [memory] [published]
+python -m benchmarks.state [transfer[:CASE]] [ablation[:CASE]] [folds[:CASE]] [few_shot] [masked]
+    [speed] [memory] [published]
 
 Simulated: preset `four_contexts` (300 genes, 100 knock-downs, 4 contexts of 50 cells each), seeds
 0 and 1; the network is the true one. Papalexi and perturbench_devel with STRING. Scores are of the
@@ -326,14 +326,16 @@ def main(chosen: list[str]) -> None:
     parts = {"masked": state_cells.masked, "speed": state_cells.speed,
              "memory": state_cells.memory, "published": state_cells.published,
              "few_shot": state_few_shot.few_shot,
-             "op3": lambda: print(json.dumps(state_folds.op3())),
-             "folds": lambda: [state_folds.folds(name) for name in SCREENS]}  # fmt: skip
-    for part in chosen or [*parts, "seen", "transfer", "ablation"]:
+             "op3": lambda: print(json.dumps(state_folds.op3()))}  # fmt: skip
+    for part in chosen or [*parts, "seen", "transfer", "ablation", "folds"]:
         name, _, number = part.partition(":")
         print(json.dumps({"part": part}), flush=True)
         one = slice(int(number), int(number) + 1) if number else slice(None)
-        {"transfer": lambda one=one: transfer(one), "ablation": lambda one=one: ablation(one),
-         "seen": lambda one=one: seen(one), **parts}[name]()  # fmt: skip
+        if name in parts:
+            parts[name]()
+        else:
+            {"transfer": transfer, "ablation": ablation, "seen": seen,
+             "folds": state_folds.folds}[name](one)  # fmt: skip
 
 
 if __name__ == "__main__":

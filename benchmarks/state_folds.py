@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from benchmarks.knowledge_effects import data_folder
 from benchmarks.state import (
+    SCREENS,
     Case,
     closed,
     drawn,
@@ -72,8 +73,13 @@ def instead(made: Responses, fallback: Responses) -> Responses:
     return Responses(values[None].astype(np.float32), table, made.readouts, made.unit)
 
 
-def folds(name: str) -> None:
+def folds(chosen: slice) -> None:
     """Scores of each arm and of the mean delta; energy distance of the cells of the real arm."""
+    for name in SCREENS[chosen]:
+        print(json.dumps(in_folds(name)), flush=True)
+
+
+def in_folds(name: str) -> dict[str, Any]:
     found: dict[str, dict[str, list[np.ndarray]]] = {}
     labels: list[np.ndarray] = []
     refused: dict[str, int] = {}
@@ -93,7 +99,7 @@ def folds(name: str) -> None:
         for metric, by_arm in [*((m, scores[m]) for m in SCORES), ("energy distance", far)]:
             for arm, values in by_arm.items():
                 found.setdefault(metric, {}).setdefault(arm, []).append(values)
-    print(json.dumps(table(name, found, np.concatenate(labels), refused)), flush=True)
+    return table(name, found, np.concatenate(labels), refused)
 
 
 def distances(of: Case, model: Any, base: Responses) -> dict[str, np.ndarray]:
@@ -127,6 +133,11 @@ def table(
         row[f"{metric}, {first} minus"] = {
             arm: paired(values[first], v, labels) for arm, v in values.items() if arm != first
         }
+        if metric == "energy distance":
+            row["the same representative cells: mean delta minus moved"] = paired(
+                values["representative control cells + mean delta"],
+                values["moved, representative"], labels,
+            )  # fmt: skip
     return row
 
 
