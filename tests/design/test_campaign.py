@@ -124,6 +124,8 @@ def test_a_campaign_remembers_what_its_choices_rested_on(tmp_path):
     folder = tmp_path / "camp"
     run("new", folder, "--pool", tmp_path / "pool.csv", "--budget", 9, "--batch", 3)
     assert "next: perturbkit design next" in run("status", folder).output
+    assert run("next", folder, "--graphs", tmp_path / "nope").exit_code != 0
+    assert not (folder / "sources.json").exists()  # what failed is not remembered
     first = run("next", folder, "--graphs", tmp_path / "graphs")
     assert first.exit_code == 0, first.output
     assert "G0 |" in first.output  # the hub comes first

@@ -13,6 +13,7 @@ from perturbkit.cli.design_inputs import (
     pool_knowledge,
     read_pilot,
     read_pool,
+    remember,
     remembered,
     write_order_list,
 )
@@ -136,8 +137,11 @@ def next_batch(  # noqa: PLR0913
     if waiting:
         known = from_columns(campaign.pool)  # the batch stands: what is known cannot change it
     else:
-        known = campaign_knowledge(campaign, remembered(folder, sources))
+        sources = remembered(folder, sources)
+        known = campaign_knowledge(campaign, sources)
     chosen = next_round(campaign, known, threshold=threshold)
+    if not waiting:
+        remember(folder, sources)
     write_order_list(chosen.chosen, out)
     state = "waits for results" if waiting else "chosen"
     file = folder / f"round_{chosen.index:03d}.csv"

@@ -47,22 +47,27 @@ def _absolute(path: Path) -> Path:
 
 
 def remembered(folder: Path, sources: Sources) -> Sources:
-    """Return the sources, or those of the last round where none is named, and remember them.
+    """Return the sources, or those of the last round where none is named.
 
     A campaign that goes on after months then rests on what it rested on before.
     """
-    from perturbkit.core.files import read_json, write_json
+    from perturbkit.core.files import read_json
 
     file = folder / SOURCES_FILE
-    if sources.named:
-        write_json(file, sources.named)
-        return sources
-    if not file.exists():
+    if sources.named or not file.exists():
         return sources
     named = read_json(file)
     listed = " ".join(f"--{n} {p}" for n, paths in named.items() for p in paths)
     typer.echo(f"sources as in the round before: {listed}", err=True)
     return Sources.of(named)
+
+
+def remember(folder: Path, sources: Sources) -> None:
+    """Keep the sources of a choice that was made; without any there is nothing to keep."""
+    from perturbkit.core.files import write_json
+
+    if sources.named:
+        write_json(folder / SOURCES_FILE, sources.named)
 
 
 def data_folder() -> Path | None:
