@@ -49,6 +49,17 @@ def test_a_campaign_learns_stops_at_its_budget_and_never_repeats(tmp_path):
     assert "advice" in status_of(c, threshold=1.0)
 
 
+def test_a_stated_threshold_is_the_campaigns_own(tmp_path):
+    one, other = campaign(tmp_path / "a", threshold=1.0), campaign(tmp_path / "b")
+    known = from_columns(one.pool)
+    for _ in range(2):
+        picked = next_round(one, known), next_round(other, known, threshold=1.0)
+        assert picked[0].keys == picked[1].keys
+        feed(one)
+        feed(other)
+    assert status_of(one)["rounds"] == status_of(other, threshold=1.0)["rounds"]
+
+
 def test_going_on_after_a_kill_chooses_the_same(tmp_path):
     rounds = []
     for name in ("a", "b"):
@@ -76,7 +87,7 @@ def test_the_command_line_from_new_to_status(tmp_path):
     table, folder = pool(), tmp_path / "camp"
     table.write_csv(tmp_path / "pool.csv")
     done = run("new", folder, "--pool", tmp_path / "pool.csv", "--budget", 40, "--batch", 20,
-               "--policy", "greedy", "--hit", "high")  # fmt: skip
+               "--policy", "greedy", "--hit", "high", "--threshold", 1.0)  # fmt: skip
     assert done.exit_code == 0, done.output
     order = tmp_path / "order.csv"
     assert run("next", folder, "-o", order).exit_code == 0
@@ -92,8 +103,11 @@ def test_the_command_line_from_new_to_status(tmp_path):
     assert "NOPE" in str(failed.exception)
     pl.DataFrame(rows, schema=["gene", "score"], orient="row").write_csv(tmp_path / "good.csv")
     assert run("record", folder, tmp_path / "good.csv").exit_code == 0
-    status = run("status", folder, "--threshold", 1.0)
+    status = run("status", folder)
     assert "remaining: 20" in status.output
+    assert "advice" in status.output  # the threshold is remembered, so hits are counted
+    assert status.output == run("status", folder, "--threshold", 1.0).output
+    assert status.output != run("status", folder, "--threshold", 99.0).output
     assert run("plan", "--effect", 1.0, "--genes", 100).exit_code == 0
 
 

@@ -87,6 +87,7 @@ def new(  # noqa: PLR0913
         list[str] | None, typer.Option(help="Column of the results (repeatable).")
     ] = None,
     hit: Annotated[Side, typer.Option(help="Which end is a hit.")] = Side.both,
+    threshold: Threshold = None,
     exclude: Annotated[Path | None, typer.Option(help="List of genes never to choose.")] = None,
     guides: Annotated[int, typer.Option(help="Guides for each gene.")] = 4,
     controls: Annotated[float, typer.Option(help="Control guides, as a share.")] = 0.1,
@@ -110,8 +111,8 @@ def new(  # noqa: PLR0913
         require_network(targets, tuple(readout))
     settings = {
         "objective": objective.value, "budget": budget, "batch": batch, "policy": policy,
-        "readouts": readout or ["score"], "hit": hit.value, "guides_per_gene": guides,
-        "control_share": controls, "seed": seed,
+        "readouts": readout or ["score"], "hit": hit.value, "threshold": threshold,
+        "guides_per_gene": guides, "control_share": controls, "seed": seed,
     }  # fmt: skip
     campaign = Campaign.create(folder, table, CampaignConfig.parse(settings))
     typer.echo(

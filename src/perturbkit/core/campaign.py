@@ -32,6 +32,8 @@ class CampaignConfig(Config):
     """the outcome columns every results file must have"""
     hit: Literal["high", "low", "both"] = "both"
     """which end of the first readout is a hit"""
+    threshold: float | None = None
+    """score from which a condition is a hit (its size where both ends are); None: not said"""
     budget: float = Field(default=640.0, gt=0)
     """the sum of the costs that may be spent; a condition costs 1 unless the pool says otherwise"""
     batch: int = Field(default=128, gt=0)

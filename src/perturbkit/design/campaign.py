@@ -28,7 +28,8 @@ def next_round(
     Args:
         campaign: the folder.
         knowledge: of the pool, rows in the pool's order.
-        threshold: score from which a condition is a hit (its size, where both ends are hits).
+        threshold: score from which a condition is a hit (its size, where both ends are hits); by
+            default the campaign's.
 
     Raises:
         SchemaError: nothing is left of the pool or of the budget.
@@ -45,6 +46,7 @@ def next_round(
         why = [f"expected to settle {gain[i]:.2f} nats of which genes it regulates" for i in chosen]
         return campaign.choose(chosen, order_table(campaign, chosen, gain[None], why))
     score = campaign.outcomes()[:, 0]
+    threshold = campaign.config.threshold if threshold is None else threshold
     target = learning_target(score, _hits(score, threshold, campaign.config.hit),
                              campaign.config.hit)  # fmt: skip
     policy = policy_named(campaign.config.policy)
@@ -131,6 +133,7 @@ def _hits(score_c: np.ndarray, threshold: float | None, side: str) -> np.ndarray
 def status_of(campaign: Campaign, *, threshold: float | None = None) -> dict[str, object]:
     """Return what `design status` prints: rounds, spending, hits by round and advice."""
     rounds, score = campaign.rounds(), campaign.outcomes()[:, 0]
+    threshold = campaign.config.threshold if threshold is None else threshold
     hits = _hits(score, threshold, campaign.config.hit)
     by_round = []
     for r in rounds:
