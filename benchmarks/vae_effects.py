@@ -177,10 +177,11 @@ def summary(runs: list[dict]) -> dict:
     gains = {}
     for name in MODELS_COMPARED:
         gain = np.array(table[name]) - np.array(table[RIVAL])
-        spread = gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.nan
-        half = spread * t.ppf(0.975, max(len(gain) - 1, 1))
-        gains[name] = [round(float(v), 4) for v in (gain.mean(), gain.mean() - half,
-                                                    gain.mean() + half)]  # fmt: skip
+        found = [gain.mean()]
+        if len(gain) > 1:  # one seed has no interval
+            half = gain.std(ddof=1) / np.sqrt(len(gain)) * t.ppf(0.975, len(gain) - 1)
+            found += [gain.mean() - half, gain.mean() + half]
+        gains[name] = [round(float(v), 4) for v in found]
     return {"mean, lowest, highest": rows, "gain over James-Stein, 95 % interval": gains}
 
 
