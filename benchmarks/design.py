@@ -190,12 +190,17 @@ def main(argv: list[str] | None = None) -> dict:
             left = [n for n in names if (screen, n) not in before and seeds_of(n, options)]
             for row in rows_of(bench, screen, table, left, options):
                 found["rows"].append(row)
-                line = json.dumps(row)
-                print(line, flush=True)
-                if options.out:
-                    with options.out.open("a", encoding="utf-8") as file:
-                        file.write(line + "\n")
+                tell(row, options.out)
     return found
+
+
+def tell(row: dict, out: Path | None) -> None:
+    """Print a row, and add it to what `out` has, so that nothing is lost with the process."""
+    line = json.dumps(row)
+    print(line, flush=True)
+    if out:
+        with out.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
 
 
 if __name__ == "__main__":

@@ -8,12 +8,12 @@ One row of JSON each, appended to `--out`.
 """
 
 import argparse
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from benchmarks.design import tell
 
 from perturbkit.core.rng import named_rng
 from perturbkit.design.gather import Hints, gather
@@ -61,11 +61,7 @@ def main(argv: list[str] | None = None) -> dict:
             result = replay_policy(name, policy, hits, pairs, plan)
             row = summarise({name: result}, hits, named_rng(0, "interval")).row(0, named=True)
             found["rows"].append({"hits_are": kind, "shuffled": options.shuffle} | row)
-            line = json.dumps(found["rows"][-1])
-            print(line, flush=True)
-            if options.out:
-                with options.out.open("a", encoding="utf-8") as file:
-                    file.write(line + "\n")
+            tell(found["rows"][-1], options.out)
     return found
 
 
