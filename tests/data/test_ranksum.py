@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy import sparse, stats
 
 from perturbkit.core.errors import SchemaError
-from perturbkit.data.ranksum import benjamini_hochberg, rank_sums
+from perturbkit.data.false_discovery import benjamini_hochberg_by_row
+from perturbkit.data.ranksum import rank_sums
 
 
 def check(x_ng: np.ndarray, code_n: np.ndarray, n_groups: int) -> None:
@@ -65,7 +66,7 @@ def test_null_is_uniform_and_finds_nothing(rng: np.random.Generator) -> None:
     """Control against control: no discovery at the stated rate, p-values of every size."""
     x = rng.gamma(1, 1, (400, 500)).astype(np.float32)
     p = rank_sums(x, np.repeat([0, 1], 200), 1).p_value_pg
-    assert (benjamini_hochberg(p) < 0.05).sum() <= 2
+    assert (benjamini_hochberg_by_row(p) < 0.05).sum() <= 2
     assert stats.kstest(p[0], "uniform").pvalue > 0.01
 
 
@@ -77,7 +78,7 @@ def test_auc_is_the_probability_of_being_above(rng: np.random.Generator) -> None
 def test_benjamini_hochberg_equals_scipy(rng: np.random.Generator) -> None:
     p = np.vstack([rng.random((3, 50)), np.ones(50), rng.random(50) ** 4])
     expected = np.stack([stats.false_discovery_control(row) for row in p])
-    np.testing.assert_allclose(benjamini_hochberg(p), expected, rtol=1e-12)
+    np.testing.assert_allclose(benjamini_hochberg_by_row(p), expected, rtol=1e-12)
 
 
 def test_empty_groups_are_refused(rng: np.random.Generator) -> None:

@@ -15,8 +15,9 @@ from perturbkit.core.errors import ConfigError, SchemaError, unknown_name
 from perturbkit.core.files import atomic_path
 from perturbkit.core.screen import Screen
 from perturbkit.core.vocabulary import Vocabulary
+from perturbkit.data.false_discovery import benjamini_hochberg_by_row
 from perturbkit.data.profiles import condition_codes, in_parts
-from perturbkit.data.ranksum import benjamini_hochberg, rank_sums
+from perturbkit.data.ranksum import rank_sums
 from perturbkit.data.stats import GroupStats, GroupView, cell_scales, group_stats, library_sizes
 
 Method = Literal["wilcoxon", "welch", "pydeseq2"]
@@ -300,7 +301,7 @@ def _rows(
     p_value_cg = tests.p_value_cg
     valid = ~np.isnan(p_value_cg).any(1)
     fdr_cg = np.full_like(p_value_cg, np.nan)
-    fdr_cg[valid] = benjamini_hochberg(p_value_cg[valid])
+    fdr_cg[valid] = benjamini_hochberg_by_row(p_value_cg[valid])
     n_c, n_g = p_value_cg.shape
     columns = {
         "mean": groups.mean_kg,

@@ -230,19 +230,3 @@ def walk(keys, n_k, u_k, tie_k) -> None:  # noqa: ANN001
         below += t
     for k in range(1, n_groups):
         tie_k[k] += ties_reference
-
-
-def benjamini_hochberg(p_value_pg: np.ndarray) -> np.ndarray:
-    """Return the false discovery rate of each p-value within its row.
-
-    Source:
-        Benjamini & Hochberg 1995; equals `scipy.stats.false_discovery_control` of each row.
-    """
-    n = p_value_pg.shape[1]
-    order = np.argsort(p_value_pg, axis=1)
-    scaled = np.take_along_axis(p_value_pg, order, 1) * (n / np.arange(1, n + 1))
-    # the smallest of all that are at least as large
-    scaled = np.minimum.accumulate(scaled[:, ::-1], axis=1)[:, ::-1]
-    fdr = np.empty_like(scaled)
-    np.put_along_axis(fdr, order, np.clip(scaled, 0, 1), 1)
-    return fdr

@@ -104,10 +104,7 @@ class Knowledge:
             name: what it is called in reasons.
             value_c: float64 [c], larger where a hit is more likely; NaN where not measured.
         """
-        known = np.isfinite(value_c)
-        if not known.any():
-            message = f"the earlier screen {name!r} has none of the pool's genes; check the names"
-            raise SchemaError(message)
+        known = _measured(value_c, f"the earlier screen {name!r}")
         filled = np.where(known, value_c, np.nanmedian(value_c))
         columns = [standard(filled), known.astype(float)]
         columns += [standard(neighbour_mean(a, filled, known)) for a in self.networks.values()]
@@ -123,10 +120,7 @@ class Knowledge:
             name: what it is called in errors.
             value_c: float64 [c], larger where a hit is more likely; NaN where not measured.
         """
-        known = np.isfinite(value_c)
-        if not known.any():
-            message = f"the screen {name!r} has none of the pool's genes; check the names"
-            raise SchemaError(message)
+        known = _measured(value_c, f"the screen {name!r}")
         low, high = np.quantile(value_c[known], [CUT, 1 - CUT])
         score = np.zeros(len(value_c))
         score[known] = standard(np.clip(value_c[known], low, high))
@@ -160,6 +154,15 @@ class Knowledge:
             prior_c=standard(self.prior_c + weight * score), says=(*self.says, name),
             scores_cs=np.concatenate([known, score[:, None]], 1),
         )  # fmt: skip
+
+
+def _measured(value_c: np.ndarray, what: str) -> np.ndarray:
+    """Return which genes of the pool were measured, bool [c]; some must be."""
+    known = np.isfinite(value_c)
+    if not known.any():
+        message = f"{what} has none of the pool's genes; check the names"
+        raise SchemaError(message)
+    return known
 
 
 def standard(x: np.ndarray) -> np.ndarray:

@@ -7,7 +7,8 @@ from typing import Any, Literal
 import numpy as np
 
 from perturbkit.core.vocabulary import Vocabulary
-from perturbkit.data.ranksum import benjamini_hochberg, rank_sums
+from perturbkit.data.false_discovery import benjamini_hochberg_by_row
+from perturbkit.data.ranksum import rank_sums
 from perturbkit.data.stats import group_stats
 
 Rules = Literal["perturbkit", "cell-eval"]
@@ -95,7 +96,7 @@ def de_table(cells: Cells, control: Cells, epsilon: float) -> DETable:
     """
     reference = None if control is cells else control.x_ng[control.rows(0)]
     ranks = rank_sums(cells.x_ng, cells.code_n, cells.n_groups, reference_ng=reference)
-    fdr = benjamini_hochberg(ranks.p_value_pg)
+    fdr = benjamini_hochberg_by_row(ranks.p_value_pg)
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = np.expm1(cells.mean_kg[1:]) + epsilon
         lfc = np.log2(mean / (np.expm1(control.mean_kg[0]) + epsilon))

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from perturbkit.data.ranksum import benjamini_hochberg
+from perturbkit.data.false_discovery import benjamini_hochberg_by_row
 from perturbkit.metrics.cells.card import CellsCard
 from perturbkit.metrics.cells.counts import bulk_noise, bulk_profiles, mean_cpm
 from perturbkit.metrics.cells.pair import EPSILON, FDR, CellsPair, de_table
@@ -41,7 +41,7 @@ class Tables:
             ratio = (mean_cpm(cells)[cells.group_p] + EPSILON) / (control + EPSILON)
             self.lfc.append(np.log2(ratio[:, self.tested]))
             self.p_value.append(p_value)
-            self.significant.append((benjamini_hochberg(p_value) < FDR) & self.counts)
+            self.significant.append((benjamini_hochberg_by_row(p_value) < FDR) & self.counts)
         self.right = (self.lfc[0] != 0) & (np.sign(self.lfc[0]) == np.sign(self.lfc[1]))
 
     @classmethod
