@@ -73,7 +73,7 @@ def test_a_network_that_learned_noise_is_dropped(validated, rng) -> None:
 
 def test_a_second_fit_that_was_stopped_goes_on_to_the_same_bits(rng, tmp_path: Path) -> None:
     train, test = held_out(screen(rng, 1.0))
-    data, often = FitData(train, None, None), plan(TRAIN.replace(checkpoint_seconds=0.05))
+    data, often = FitData(train, None, None), plan(TRAIN.replace(checkpoint_seconds=0))
     whole = fit_member(often, data, None, None)
     run = Run.create(tmp_path / "run", {}, resume=False, force=False)
     looks = 0
